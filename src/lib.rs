@@ -1,0 +1,5 @@
+//! ckptfs: a filesystem for machine-learning checkpoints.
+//!
+//! The modules below are in layer order: each imports only from those above it in this list.
+
+pub mod base;
