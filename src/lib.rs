@@ -3,3 +3,8 @@
 //! The modules below are in layer order: each imports only from those above it in this list.
 
 pub mod base;
+
+pub mod codec;
+pub mod content;
+
+pub mod pack;

@@ -40,3 +40,26 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_all(&file, &tmp)?;
     rename(&tmp, path)
 }
+
+/// Makes everything on the file system that holds `file` durable (syncfs).
+pub fn sync_filesystem(file: &File, path: &Path) -> Result<()> {
+    rustix::fs::syncfs(file).context("syncfs", path)
+}
+
+/// Gives `file` at least `len` bytes of its own on the disk; they read as zeros.
+///
+/// Where the filesystem cannot preallocate the file is only made longer, and later writes may need space.
+pub fn preallocate(file: &File, len: u64, path: &Path) -> Result<()> {
+    use rustix::io::Errno;
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
+        Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(len).context("extend", path),
+        Err(errno) => Err(errno).context("preallocate", path),
+    }
+}
+
+/// Cuts `file` to `len` bytes and makes that durable.
+pub fn truncate(file: &File, len: u64, path: &Path) -> Result<()> {
+    file.set_len(len).context("truncate", path)?;
+    sync_all(file, path)
+}

@@ -1,11 +1,17 @@
-//! What every layer stands on: ids, errors, byte cursors, durable file operations, the clock.
+//! What every layer stands on: ids, errors, byte cursors, durable file operations, the clock, options, the machine.
 
 pub mod bytes;
 pub mod clock;
+pub mod config;
 pub mod durable;
 pub mod error;
 pub mod id;
+pub mod lock;
+pub mod machine;
 pub mod monitor;
+pub mod mounts;
 pub mod priority;
+pub mod sources;
+mod values;
 
 pub use error::{Error, IoContext, Result};

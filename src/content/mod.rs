@@ -1,0 +1,5 @@
+//! What file bytes are made of: hashes, cuts, and the list of chunks of a content. Pure: no files, no clock.
+
+pub mod cut;
+pub mod hash;
+pub mod manifest;

@@ -1,0 +1,20 @@
+//! Packs of blobs and the chunk index over them.
+//!
+//! Order: a pack is durable under its final name before the index knows it, and the index knows it before anybody may
+//! name its blobs. The index is only ever an index: what it lacks is read from the packs.
+
+pub mod batch;
+pub mod chunk_index;
+pub mod format;
+pub mod index;
+mod index_upkeep;
+mod index_write;
+mod merge;
+pub mod reader;
+pub mod scan;
+pub mod store;
+pub mod writer;
+
+pub use batch::{Committed, PackBatch, Put};
+pub use format::{Kind, PackEntry};
+pub use store::{PackStats, PackStore};

@@ -1,0 +1,245 @@
+//! The store of blobs: put once, read, list, delete. What is above knows neither files nor offsets.
+//!
+//! A read gives bytes whose hash is the id that was asked for, or an error that names the pack. A blob that several
+//! packs hold is read from the next when one is damaged.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+
+use super::batch::PackBatch;
+use super::chunk_index::ChunkIndex;
+use super::format::{BlobHeader, PackEntry};
+use super::index::Location;
+use super::reader::StoredBlob;
+use super::scan;
+use super::writer::{PackWriter, pack_name, pack_number};
+use crate::base::id::ChunkId;
+use crate::base::monitor::Monitor;
+use crate::base::{Error, IoContext, Result, durable};
+
+/// Packs that are held open for reading.
+const OPEN_PACKS: usize = 128;
+/// The cache is divided into shards of at least this many bytes, so that chunks of 1 MiB fit well.
+const SHARD_BYTES: u64 = 32 << 20;
+
+/// Bytes of a cached chunk, its place in the cache included.
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<ChunkId, Arc<[u8]>> for Bytes {
+    fn weight(&self, _id: &ChunkId, bytes: &Arc<[u8]>) -> u64 {
+        bytes.len() as u64 + 128
+    }
+}
+
+/// What the store and its batches share.
+pub(super) struct Shared {
+    pub(super) packs_dir: PathBuf,
+    pub(super) index: ChunkIndex,
+    next_pack: AtomicU32,
+}
+
+impl Shared {
+    /// Begins a pack under a number that no other has.
+    pub(super) fn new_pack(&self) -> Result<PackWriter> {
+        let number = self.next_pack.fetch_add(1, Ordering::Relaxed);
+        if number == u32::MAX {
+            return Err(Error::Refused("pack numbers are used up".to_owned()));
+        }
+        PackWriter::create(&self.packs_dir, number)
+    }
+}
+
+/// Counts for `status`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PackStats {
+    /// Packs.
+    pub packs: u64,
+    /// Their bytes.
+    pub stored_bytes: u64,
+    /// Entries of the chunk index: chunks, counted again where several packs hold one.
+    pub chunks: u64,
+}
+
+/// Every blob of a store.
+pub struct PackStore {
+    shared: Arc<Shared>,
+    cache: Cache<ChunkId, Arc<[u8]>, Bytes>,
+    cache_bytes: u64,
+    files: Cache<u32, Arc<File>>,
+}
+
+impl PackStore {
+    /// Opens the store whose packs are in `packs` and whose chunk index is in `index`; both folders are made if missing.
+    ///
+    /// Deletes leftover temporaries. `cache_bytes` bounds the decoded chunks that are kept. `monitor` hears when packs
+    /// have to be read because the index lacks them.
+    pub fn open(packs: &Path, index: &Path, cache_bytes: u64, monitor: &dyn Monitor) -> Result<Self> {
+        for dir in [packs, index] {
+            if !dir.is_dir() {
+                fs::create_dir_all(dir).context("create", dir)?;
+                durable::sync_dir(dir.parent().unwrap_or(dir))?;
+            }
+        }
+        let index = ChunkIndex::open(packs, index, list_packs(packs)?, monitor)?;
+        let next_pack = AtomicU32::new(index.first_free_pack());
+        let shards = (cache_bytes / SHARD_BYTES).clamp(1, 16) as usize;
+        let options = OptionsBuilder::new()
+            .shards(shards)
+            .estimated_items_capacity((cache_bytes >> 18) as usize + 1)
+            .weight_capacity(cache_bytes)
+            .build()
+            .map_err(|error| Error::Refused(format!("a chunk cache of {cache_bytes} bytes: {error}")))?;
+        let cache =
+            Cache::with_options(options, Bytes, DefaultHashBuilder::default(), DefaultLifecycle::default());
+        let shared = Arc::new(Shared { packs_dir: packs.to_owned(), index, next_pack });
+        Ok(PackStore { shared, cache, cache_bytes, files: Cache::new(OPEN_PACKS) })
+    }
+
+    /// Whether the store has the blob `id`.
+    pub fn contains(&self, id: &ChunkId) -> Result<bool> {
+        Ok(!self.shared.index.find(id)?.is_empty())
+    }
+
+    /// The raw bytes of blob `id`, through the cache; threads that want one blob decode it once.
+    ///
+    /// [`Error::Damaged`] when no pack has it or its bytes are wrong.
+    pub fn read(&self, id: &ChunkId) -> Result<Arc<[u8]>> {
+        self.cache.get_or_insert_with(id, || self.fetch(id, StoredBlob::decode_shared))
+    }
+
+    /// The raw bytes of blob `id`, past the cache: for whole files, which would push everything else out of it.
+    pub fn read_uncached(&self, id: &ChunkId) -> Result<Vec<u8>> {
+        self.fetch(id, StoredBlob::decode)
+    }
+
+    /// Whether the raw bytes of blob `id` are in the cache.
+    pub fn is_cached(&self, id: &ChunkId) -> bool {
+        self.cache.contains_key(id)
+    }
+
+    /// The folder of the packs, for messages.
+    pub fn path(&self) -> &Path {
+        &self.shared.packs_dir
+    }
+
+    /// The bound of the cache, in bytes.
+    pub fn cache_bytes(&self) -> u64 {
+        self.cache_bytes
+    }
+
+    /// The header of blob `id`: how it is stored.
+    pub fn header(&self, id: &ChunkId) -> Result<BlobHeader> {
+        self.fetch(id, |blob, _| Ok(blob.header().clone()))
+    }
+
+    /// Begins a batch of blobs.
+    pub fn writer(&self) -> Result<PackBatch> {
+        Ok(PackBatch::new(Arc::clone(&self.shared)))
+    }
+
+    /// The packs, numbers and bytes, in order of number.
+    pub fn packs(&self) -> Vec<(u32, u32)> {
+        self.shared.index.packs()
+    }
+
+    /// The blobs of a pack in order of id, from its footer or, where that is damaged, from the blobs.
+    pub fn entries(&self, pack: u32) -> Result<Vec<PackEntry>> {
+        scan::entries(&self.pack_path(pack))
+    }
+
+    /// Deletes a pack. What is needed of it must be durable in others; the index forgets it first.
+    pub fn remove(&self, pack: u32) -> Result<()> {
+        self.shared.index.forget(pack);
+        self.files.remove(&pack);
+        let path = self.pack_path(pack);
+        fs::remove_file(&path).context("remove", &path)?;
+        durable::sync_dir(&self.shared.packs_dir)
+    }
+
+    /// Counts for `status`.
+    pub fn stats(&self) -> PackStats {
+        let packs = self.packs();
+        PackStats {
+            packs: packs.len() as u64,
+            stored_bytes: packs.iter().map(|(_, len)| u64::from(*len)).sum(),
+            chunks: self.shared.index.entries(),
+        }
+    }
+
+    fn pack_path(&self, pack: u32) -> PathBuf {
+        self.shared.packs_dir.join(pack_name(pack))
+    }
+
+    /// Reads blob `id` and gives it to `decode`, from the first of its places where both succeed.
+    fn fetch<T>(
+        &self,
+        id: &ChunkId,
+        decode: impl Fn(&StoredBlob, &ChunkId) -> Result<T, String>,
+    ) -> Result<T> {
+        let mut result = self.fetch_once(id, &decode);
+        if matches!(&result, Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound) {
+            // The pack was repacked and deleted after the index was asked: ask again.
+            result = self.fetch_once(id, &decode);
+        }
+        result
+    }
+
+    fn fetch_once<T>(
+        &self,
+        id: &ChunkId,
+        decode: impl Fn(&StoredBlob, &ChunkId) -> Result<T, String>,
+    ) -> Result<T> {
+        let mut failure = Error::damaged(&self.shared.packs_dir, format!("store: blob {id} is in no pack"));
+        for at in self.shared.index.find(id)? {
+            match self.fetch_at(id, &at, &decode) {
+                Ok(value) => return Ok(value),
+                Err(error) => {
+                    tracing::error!("{error} (blob {id}, pack {:08x}, offset {})", at.pack, at.offset);
+                    failure = error;
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    fn fetch_at<T>(
+        &self,
+        id: &ChunkId,
+        at: &Location,
+        decode: impl Fn(&StoredBlob, &ChunkId) -> Result<T, String>,
+    ) -> Result<T> {
+        let path = self.pack_path(at.pack);
+        let file = self
+            .files
+            .get_or_insert_with(&at.pack, || File::open(&path).map(Arc::new).context("open", &path))?;
+        let blob = StoredBlob::read(&file, &path, at.offset, at.len)?;
+        decode(&blob, id).map_err(|why| Error::damaged(&path, format!("blob at offset {}: {why}", at.offset)))
+    }
+}
+
+/// The packs in `dir` and their bytes; temporaries are deleted.
+fn list_packs(dir: &Path) -> Result<BTreeMap<u32, u32>> {
+    let mut packs = BTreeMap::new();
+    for entry in fs::read_dir(dir).context("read", dir)? {
+        let path = entry.context("read", dir)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.ends_with(".pack.tmp") {
+            fs::remove_file(&path).context("remove", &path)?;
+        } else if let Some(number) = pack_number(name) {
+            let len = fs::metadata(&path).context("stat", &path)?.len();
+            packs.insert(number, u32::try_from(len).map_err(|_| Error::damaged(&path, "pack above 4 GiB"))?);
+        }
+    }
+    Ok(packs)
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
