@@ -7,4 +7,8 @@ pub mod base;
 pub mod codec;
 pub mod content;
 
+pub mod catalog;
+pub mod journal;
 pub mod pack;
+
+pub mod meta;
