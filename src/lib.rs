@@ -12,3 +12,15 @@ pub mod journal;
 pub mod pack;
 
 pub mod meta;
+
+pub mod hot;
+pub mod namespace;
+pub mod seal;
+
+pub mod engine;
+
+pub mod cli;
+pub mod control;
+pub mod fuse;
+
+pub mod serve;

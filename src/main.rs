@@ -1,5 +1,7 @@
-//! The `ckptfs` program: hands its arguments to the command line.
+//! The `ckptfs` program: hands its arguments and the filesystem to the command line.
 
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ckptfs::cli::run(std::env::args_os(), &ckptfs::serve::Filesystem)
 }

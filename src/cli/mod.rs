@@ -1,0 +1,149 @@
+//! The command line: one file a subcommand; each parses, asks the layers below, and prints.
+//!
+//! Exit codes: 0 done, 1 failed, 2 usage, 3 done but damage or differences were found. An error is one line,
+//! `ckptfs: what happened; what to do`, on stderr. The help texts are the manual; docs/cli.md is made from them.
+
+mod background;
+mod daemon;
+mod failure;
+mod locate;
+mod mount;
+mod options;
+mod preflight;
+mod progress;
+mod status;
+mod table;
+mod unmount;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Command;
+
+use crate::base::Result;
+use crate::base::config::MountOptions;
+use crate::control::Handler;
+use failure::{Failure, Outcome};
+
+/// What a daemon calls once its mount is usable. When it fails, the daemon unmounts and returns that error.
+pub type Ready<'a> = Box<dyn FnOnce(Arc<dyn Handler>) -> Result<()> + 'a>;
+
+/// The filesystem, as the command line sees it.
+pub trait Daemon {
+    /// Locks and opens `store` (absolute; made if it is not there), mounts it at `mountpoint` (absolute), calls `ready`
+    /// once it is usable, and returns when the mount is gone, everything is durable and the lock is free.
+    fn serve(&self, options: &MountOptions, store: &Path, mountpoint: &Path, ready: Ready<'_>) -> Result<()>;
+}
+
+/// Runs the program: `args` with its own name first.
+pub fn run(args: impl IntoIterator<Item = OsString>, daemon: &dyn Daemon) -> ExitCode {
+    let args = as_subcommand(args.into_iter().collect());
+    match dispatch(&args, daemon) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// The reference of all commands, as docs/cli.md holds it.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Command line\n\nMade from the help texts by `UPDATE=1 cargo test --test cli`; edit those, not this page.\n",
+    );
+    for mut command in command().get_subcommands().cloned() {
+        let name = format!("ckptfs {}", command.get_name());
+        command = command.bin_name(&name).term_width(100);
+        text.push_str(&format!(
+            "\n## {name}\n```text\n{}\n```\n",
+            command.render_long_help().to_string().trim()
+        ));
+    }
+    let trimmed: Vec<&str> = text.lines().map(str::trim_end).collect();
+    trimmed.join("\n") + "\n"
+}
+
+fn command() -> Command {
+    Command::new("ckptfs")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A filesystem for machine-learning checkpoints")
+        .long_about(
+            "A filesystem for machine-learning checkpoints.\n\nMount a store as the checkpoint directory of an unmodified \
+             training script: saves run at the speed of the disk below, and in the background their bytes become \
+             deduplicated, compressed storage.\n\nExit codes: 0 done, 1 failed, 2 usage, 3 done but damage or differences \
+             were found.",
+        )
+        .subcommand_required(true)
+        .disable_help_subcommand(true)
+        .term_width(100)
+        .subcommands([mount::command(), unmount::command(), status::command()])
+}
+
+fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
+    let matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => return Err(Failure::from_clap(&error)),
+        Err(help) => return print(&help.render().to_string()),
+    };
+    match matches.subcommand() {
+        Some(("mount", matches)) => mount::run(matches, args, daemon),
+        Some(("unmount", matches)) => unmount::run(matches),
+        Some(("status", matches)) => status::run(matches),
+        _ => Err(Failure::Usage("no command given; see: ckptfs --help".into())),
+    }
+}
+
+/// `mount -t fuse.ckptfs` calls `ckptfs STORE MOUNTPOINT -o ...`, or `mount.fuse.ckptfs STORE MOUNTPOINT -n -o ...`:
+/// both mean `ckptfs mount`.
+fn as_subcommand(mut args: Vec<OsString>) -> Vec<OsString> {
+    let helper = args.first().is_some_and(|name| {
+        Path::new(name).file_name().is_some_and(|name| name.to_string_lossy().starts_with("mount."))
+    });
+    let path = args.get(1).is_some_and(|first| first.as_encoded_bytes().contains(&b'/'));
+    if helper || path {
+        // mount(8) hands these on to every helper; they ask nothing of us.
+        args.retain(|arg| !["-n", "-s", "-v"].iter().any(|word| arg == word));
+        args.insert(1, "mount".into());
+    }
+    args
+}
+
+/// Prints `text` to stdout. A reader that went away (`ckptfs status | head -1`) is no failure.
+fn print(text: &str) -> Outcome {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells the person at the terminal something that is not the result. stderr that is gone has no reader.
+fn tell(text: &str) {
+    let _unheard = writeln!(std::io::stderr(), "ckptfs: {text}").is_err();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(words: &[&str]) -> Vec<OsString> {
+        as_subcommand(words.iter().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn mount_helpers_are_understood() {
+        assert_eq!(given(&["ckptfs", "/s", "/m", "-o", "rw"]), ["ckptfs", "mount", "/s", "/m", "-o", "rw"]);
+        let called = given(&["/sbin/mount.fuse.ckptfs", "s", "/m", "-n", "-o", "rw"]);
+        assert_eq!(called, ["/sbin/mount.fuse.ckptfs", "mount", "s", "/m", "-o", "rw"]);
+        assert_eq!(given(&["ckptfs", "status"]), ["ckptfs", "status"]);
+    }
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        command().debug_assert();
+        assert!(reference().contains("## ckptfs mount"));
+    }
+}

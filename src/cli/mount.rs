@@ -1,0 +1,84 @@
+//! `ckptfs mount`: everything is judged first, then the daemon is run here or launched into the background.
+//!
+//! Order: options, dead mounts, the store's holder, the mountpoint, the machine, the store's folder; only then a daemon.
+//! The background daemon is this program again and judges again, so nothing that changed in between is missed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::failure::{Failure, Outcome};
+use super::{Daemon, background, daemon, locate, options, preflight};
+use crate::base::config::MountOptions;
+use crate::base::machine::Machine;
+use crate::engine::layout::Layout;
+use crate::engine::lock;
+
+/// What is mounted where and how; paths are absolute and resolved.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) layout: Layout,
+    pub(super) mountpoint: PathBuf,
+    pub(super) options: MountOptions,
+}
+
+pub(super) fn command() -> Command {
+    Command::new("mount")
+        .about("Mount a store, making it if it is not there")
+        .long_about(
+            "Mount a store, making it if it is not there.\n\nSTORE is the folder that keeps everything; MOUNTPOINT is an empty \
+             directory where the files appear. The command returns once the mount is usable and leaves a daemon behind, \
+             which writes its messages to STORE/ckptfs.log; with --foreground it stays and writes them to stderr. A \
+             mountpoint that a killed daemon left dead is cleaned first.\n\nSIGTERM and SIGINT make everything durable \
+             and end the daemon within 10 s; what is not sealed yet is sealed after the next mount. Ordinary users need \
+             fusermount3 (package fuse3). Passthrough, where the kernel writes hot files without the daemon, needs Linux \
+             6.9 and CAP_SYS_ADMIN; `ckptfs status` says whether it is on.\n\nAn option can be given as a flag, in -o, or \
+             in STORE/config.toml as `name = \"value\"`; a flag goes before -o, and -o before the file. Sizes are \
+             written like 16GiB, times like 2s.\n\nExamples:\n  ckptfs mount /data/store /mnt/runs\n  ckptfs mount /data/store /mnt/runs \
+             --hot /nvme/hot -o allow_other,settle=5s\n  In /etc/fstab:\n  /data/store /mnt/runs fuse.ckptfs allow_other,nofail 0 0\n  In a container:\n  \
+             docker run --device /dev/fuse --cap-add SYS_ADMIN ...",
+        )
+        .arg(Arg::new("store").value_name("STORE").required(true).value_parser(clap::value_parser!(PathBuf)).help("The store's folder"))
+        .arg(Arg::new("mountpoint").value_name("MOUNTPOINT").required(true).value_parser(clap::value_parser!(PathBuf)).help("An empty directory"))
+        .arg(
+            Arg::new("foreground")
+                .short('f')
+                .long("foreground")
+                .action(ArgAction::SetTrue)
+                .help("Stay, and write messages to stderr"),
+        )
+        .arg(Arg::new("detached").long("detached").action(ArgAction::SetTrue).hide(true))
+        .args(options::args())
+}
+
+pub(super) fn run(matches: &ArgMatches, args: &[OsString], daemon: &dyn Daemon) -> Outcome {
+    if matches.get_flag("detached") {
+        return background::serve(|| plan(matches), daemon);
+    }
+    let plan = plan(matches)?;
+    if matches.get_flag("foreground") {
+        return Ok(daemon::serve(&plan, daemon, || Ok(()))?);
+    }
+    background::launch(&plan, args)
+}
+
+fn plan(matches: &ArgMatches) -> Outcome<Plan> {
+    let store = locate::resolve(path(matches, "store")?);
+    let mountpoint = locate::resolve(path(matches, "mountpoint")?);
+    let layout = Layout::new(&store);
+    let options = options::gather(matches, &layout.config())?;
+    preflight::clean_dead(&mountpoint)?;
+    lock::refuse_mounted(&layout.lock())?;
+    preflight::mountpoint(&mountpoint, &store, options.nonempty)?;
+    preflight::hot_folder(&locate::resolve(&options.hot_folder(&store)), &mountpoint)?;
+    preflight::machine(&Machine::here(), &preflight::Places::here(), &options)?;
+    layout.prepare()?;
+    Ok(Plan { layout, mountpoint, options })
+}
+
+fn path<'a>(matches: &'a ArgMatches, name: &str) -> Outcome<&'a PathBuf> {
+    matches.get_one(name).ok_or_else(|| {
+        Failure::Usage(format!("{} is missing; see: ckptfs mount --help", name.to_uppercase()))
+    })
+}

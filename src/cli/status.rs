@@ -1,0 +1,222 @@
+//! `ckptfs status`: what a daemon says of itself, or what can be known of a store without one.
+//!
+//! Nothing here opens or changes a store: a running daemon is asked, and of an unmounted store only names, sizes and the
+//! lock are looked at. The JSON names are stable.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde::Serialize;
+
+use super::failure::{Failure, Outcome};
+use super::locate::{self, Located};
+use super::{print, table};
+use crate::base::machine;
+use crate::control::Status;
+use crate::control::client::Client;
+use crate::control::status::path_text;
+use crate::engine::layout::{FORMAT, Layout};
+use crate::engine::lock::{self, Holder};
+
+/// Folders in folders that are counted.
+const DEPTH_MAX: u32 = 4;
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// What is known of one mount or store.
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(super) enum Report {
+    /// Its daemon answered.
+    Mounted(Box<Status>),
+    /// Mounted, but its daemon did not answer.
+    Unreachable { mountpoint: String, store: Option<String>, why: String },
+    /// Its daemon was killed.
+    Dead { mountpoint: String, store: Option<String> },
+    /// A store without a mount.
+    Unmounted(Unmounted),
+}
+
+/// What can be known of a store without its daemon.
+#[derive(Debug, Serialize)]
+pub(super) struct Unmounted {
+    pub(super) store: String,
+    pub(super) format: u32,
+    pub(super) id: String,
+    pub(super) stored_bytes: u64,
+    pub(super) hot_files: u64,
+    pub(super) hot_bytes: u64,
+    pub(super) free_bytes: u64,
+    /// Who holds it without a mount that is seen here: another host, or a daemon that starts or ends.
+    pub(super) holder: Option<Holder>,
+}
+
+pub(super) fn command() -> Command {
+    Command::new("status")
+        .about("Show health, sealing, sizes and passthrough of one or all mounts")
+        .long_about(
+            "Show health, sealing, sizes and passthrough of one or all mounts.\n\nPATH is a mountpoint, anything inside it, \
+             or a store; without it, all ckptfs mounts of this machine are shown. Of a store that is not mounted, what \
+             can be known without opening it is shown. Only the daemon's user and root are answered by a daemon.",
+        )
+        .after_long_help(JSON_HELP)
+        .arg(Arg::new("path").value_name("PATH").value_parser(clap::value_parser!(PathBuf)).help("A mountpoint, a path in it, or a store"))
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON: an object for PATH, an array without it; one a line"))
+        .arg(Arg::new("watch").long("watch").action(ArgAction::SetTrue).help("Print again every second, until interrupted"))
+}
+
+const JSON_HELP: &str = "\
+JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
+  state                      mounted, unmounted, dead (the daemon was killed), unreachable
+ of a mounted store
+  version, pid, host, since  the daemon
+  store, mountpoint          what is mounted where
+  health                     \"ok\", or \"read-only: \" and why
+  passthrough.on, .why       whether the kernel writes hot files itself, and why or why not
+  sealing.queued_files, .queued_bytes, .in_progress, .lag_seconds
+                             what waits to be sealed, and how long the oldest has waited
+  sealing.sealed_files, .sealed_bytes
+                             what was sealed since the mount
+  hot_files, hot_bytes       hot files
+  logical_bytes              all files as their readers see them
+  stored_bytes, chunks       packs, and the different chunks in them
+  ratio                      sealed logical bytes to stored bytes; null while nothing is stored
+  free_bytes                 left on the store's disk
+  last_errors[].time, .what  the newest errors, newest last
+ of an unmounted store
+  store, format, id, stored_bytes, hot_files, hot_bytes, free_bytes
+  holder.host, .pid, .mountpoint, .since
+                             who holds it elsewhere, or null
+ of a dead or unreachable mount
+  store, mountpoint, why     why only when unreachable
+
+Examples:
+  ckptfs status
+  ckptfs status /mnt/runs --watch
+  ckptfs status /mnt/runs --json | jq .sealing.lag_seconds";
+
+pub(super) fn run(matches: &ArgMatches) -> Outcome {
+    let path = matches.get_one::<PathBuf>("path").map(PathBuf::as_path);
+    let (json, watch) = (matches.get_flag("json"), matches.get_flag("watch"));
+    loop {
+        let text = render(path, json)?;
+        if !watch {
+            return print(&text);
+        }
+        // Home and clear, so that a terminal shows one table; JSON stays one object a line.
+        print(&if json { text } else { format!("\x1b[H\x1b[2J{text}") })?;
+        thread::sleep(REDRAW);
+    }
+}
+
+fn render(path: Option<&Path>, json: bool) -> Outcome<String> {
+    let located = match path {
+        Some(path) => vec![locate::find(path)?],
+        None => locate::all()?,
+    };
+    let reports = located.into_iter().map(look).collect::<Outcome<Vec<_>>>()?;
+    if !json {
+        return Ok(table::render(&reports));
+    }
+    let text = match (path, reports.as_slice()) {
+        (Some(_), [report]) => serde_json::to_string(report),
+        _ => serde_json::to_string(&reports),
+    };
+    text.map(|text| text + "\n").map_err(|error| Failure::Failed(format!("cannot write JSON: {error}")))
+}
+
+fn look(located: Located) -> Outcome<Report> {
+    let Located { mount, store } = located;
+    let Some(mount) = mount else {
+        let store = store.ok_or_else(|| {
+            Failure::Failed("neither a mount nor a store; see: ckptfs status --help".into())
+        })?;
+        return unmounted(&store).map(Report::Unmounted);
+    };
+    let mountpoint = path_text(&mount.mountpoint);
+    let name = store.as_deref().map(path_text);
+    if mount.is_dead() {
+        return Ok(Report::Dead { mountpoint, store: name });
+    }
+    let asked =
+        store.as_deref().map(|store| Client::connect(store)?.map(|mut client| client.status()).transpose());
+    let why = match asked {
+        Some(Ok(Some(status))) => return Ok(Report::Mounted(Box::new(status))),
+        Some(Ok(None)) => "its control socket does not answer".to_owned(),
+        Some(Err(error)) => error.to_string(),
+        None => "the mount does not tell where its store is".to_owned(),
+    };
+    Ok(Report::Unreachable { mountpoint, store: name, why })
+}
+
+fn unmounted(store: &Path) -> Outcome<Unmounted> {
+    let layout = Layout::new(store);
+    let Some(id) = layout.read_format()? else {
+        return Err(Failure::Failed(format!(
+            "{} is not a store; make one with: ckptfs mount",
+            store.display()
+        )));
+    };
+    let (_, stored_bytes) = usage(&layout.packs(), DEPTH_MAX);
+    let (hot_files, hot_bytes) = usage(&layout.hot(), DEPTH_MAX);
+    Ok(Unmounted {
+        store: path_text(store),
+        format: FORMAT,
+        id: id.to_string(),
+        stored_bytes,
+        hot_files,
+        hot_bytes,
+        free_bytes: machine::free_bytes(store),
+        holder: lock::held_by(&layout.lock())?.flatten(),
+    })
+}
+
+/// Files and bytes below `folder`. What vanishes or cannot be read while it is counted is not counted.
+fn usage(folder: &Path, depth: u32) -> (u64, u64) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.fold((0, 0), |(files, bytes), entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() && depth > 0 => {
+            let (more_files, more_bytes) = usage(&entry.path(), depth - 1);
+            (files + more_files, bytes + more_bytes)
+        }
+        Ok(meta) if meta.is_file() => (files + 1, bytes + meta.len()),
+        _ => (files, bytes),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::layout::Store;
+
+    #[test]
+    fn an_unmounted_store_shows_its_sizes_and_who_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let open = Store::open(&root, Path::new("/m")).unwrap();
+        fs::create_dir(root.join("hot/1")).unwrap();
+        fs::write(root.join("hot/1/a"), [0; 100]).unwrap();
+        fs::write(root.join("packs/p"), [0; 7]).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&render(Some(&root), true).unwrap()).unwrap();
+        assert_eq!(json["state"], "unmounted");
+        assert_eq!((json["hot_files"].as_u64(), json["hot_bytes"].as_u64()), (Some(1), Some(100)));
+        assert_eq!((json["stored_bytes"].as_u64(), json["format"].as_u64()), (Some(7), Some(1)));
+        assert_eq!(json["holder"]["pid"].as_u64(), Some(u64::from(std::process::id())));
+        drop(open);
+        let text = render(Some(&root.join("hot")), false).unwrap();
+        assert!(text.contains("not mounted") && text.contains("100 B"), "{text}");
+    }
+
+    #[test]
+    fn the_help_names_every_json_field_of_a_mounted_store() {
+        let json = serde_json::to_value(Report::Mounted(Box::default())).unwrap();
+        for (name, value) in json.as_object().unwrap() {
+            assert!(JSON_HELP.contains(name), "{name}");
+            for inner in value.as_object().into_iter().flat_map(|inner| inner.keys()) {
+                assert!(JSON_HELP.contains(&format!(".{inner}")), "{name}.{inner}");
+            }
+        }
+    }
+}

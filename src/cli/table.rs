@@ -1,0 +1,144 @@
+//! The status of mounts and stores, for people: one block each, names left, values right.
+
+use bytesize::ByteSize;
+
+use super::status::{Report, Unmounted};
+use crate::control::Status;
+
+/// The blocks of `reports`, or one line when there is none.
+pub(super) fn render(reports: &[Report]) -> String {
+    if reports.is_empty() {
+        return "no ckptfs mounts on this machine\n".into();
+    }
+    let blocks: Vec<String> = reports.iter().map(|report| block(&rows(report))).collect();
+    blocks.join("\n")
+}
+
+type Rows = Vec<(&'static str, String)>;
+
+fn block(rows: &Rows) -> String {
+    rows.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
+}
+
+fn rows(report: &Report) -> Rows {
+    let unknown = |store: &Option<String>| store.clone().unwrap_or_else(|| "unknown".into());
+    match report {
+        Report::Mounted(status) => mounted(status),
+        Report::Unreachable { mountpoint, store, why } => vec![
+            ("mountpoint", mountpoint.clone()),
+            ("store", unknown(store)),
+            ("health", format!("unknown: {why}")),
+        ],
+        Report::Dead { mountpoint, store } => vec![
+            ("mountpoint", mountpoint.clone()),
+            ("store", unknown(store)),
+            (
+                "health",
+                format!(
+                    "dead: the daemon was killed; mount it again, or clean up with: ckptfs unmount {mountpoint}"
+                ),
+            ),
+        ],
+        Report::Unmounted(store) => unmounted(store),
+    }
+}
+
+fn mounted(status: &Status) -> Rows {
+    let Status { sealing, passthrough, .. } = status;
+    let on = if passthrough.on { "on" } else { "off" };
+    let ratio = status.ratio.map_or("nothing stored yet".into(), |ratio| format!("{ratio:.2} to 1"));
+    let mut rows = vec![
+        ("mountpoint", status.mountpoint.clone()),
+        ("store", status.store.clone()),
+        ("health", status.health.clone()),
+        (
+            "daemon",
+            format!(
+                "ckptfs {}, pid {} on {}, since {}",
+                status.version, status.pid, status.host, status.since
+            ),
+        ),
+        (
+            "passthrough",
+            if passthrough.why.is_empty() { on.into() } else { format!("{on}: {}", passthrough.why) },
+        ),
+        (
+            "sealing",
+            format!(
+                "{} waiting ({}), {} at work, lag {} s",
+                files(sealing.queued_files),
+                size(sealing.queued_bytes),
+                sealing.in_progress,
+                sealing.lag_seconds
+            ),
+        ),
+        (
+            "sealed",
+            format!("{} ({}) since the mount", files(sealing.sealed_files), size(sealing.sealed_bytes)),
+        ),
+        ("hot", format!("{} ({})", files(status.hot_files), size(status.hot_bytes))),
+        ("logical", size(status.logical_bytes)),
+        ("stored", format!("{} in {} chunks, ratio {ratio}", size(status.stored_bytes), status.chunks)),
+        ("free", size(status.free_bytes)),
+    ];
+    rows.extend(status.last_errors.iter().map(|error| ("error", format!("{} {}", error.time, error.what))));
+    rows
+}
+
+fn unmounted(store: &Unmounted) -> Rows {
+    let state = match &store.holder {
+        None => "not mounted".to_owned(),
+        Some(holder) => format!(
+            "not mounted here; held by pid {} on {} for {} since {}",
+            holder.pid,
+            holder.host,
+            holder.mountpoint.display(),
+            holder.since
+        ),
+    };
+    vec![
+        ("store", store.store.clone()),
+        ("state", state),
+        ("format", format!("{}, id {}", store.format, store.id)),
+        ("stored", size(store.stored_bytes)),
+        ("hot", format!("{} ({})", files(store.hot_files), size(store.hot_bytes))),
+        ("free", size(store.free_bytes)),
+    ]
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
+}
+
+fn files(count: u64) -> String {
+    if count == 1 { "1 file".into() } else { format!("{count} files") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::status::{LastError, PassthroughStatus};
+
+    #[test]
+    fn a_person_sees_health_passthrough_and_errors() {
+        let status = Status {
+            health: "read-only: fsync failed".into(),
+            passthrough: PassthroughStatus { on: false, why: "Linux 6.8 has none".into() },
+            hot_bytes: 3 << 30,
+            ratio: Some(2.5),
+            last_errors: vec![LastError { time: "2026-01-01T00:00:00Z".into(), what: "damaged blob".into() }],
+            ..Status::default()
+        };
+        let text = render(&[Report::Mounted(Box::new(status))]);
+        for part in ["read-only: fsync failed", "off: Linux 6.8", "3.0 GiB", "2.50 to 1", "damaged blob"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(render(&[]).contains("no ckptfs mounts"));
+    }
+
+    #[test]
+    fn a_dead_mount_comes_with_its_cure() {
+        let text = render(&[Report::Dead { mountpoint: "/mnt/x".into(), store: None }]);
+        assert!(text.contains("ckptfs unmount /mnt/x"), "{text}");
+    }
+}

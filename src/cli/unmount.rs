@@ -1,0 +1,82 @@
+//! `ckptfs unmount`: the daemon is asked to go, and the command returns when it has gone.
+//!
+//! Order: seal (with `--wait`), unmount, durable, lock free, process gone; only then 0. A dead daemon's mount is
+//! taken away from outside.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::failure::{Failure, Outcome};
+use super::locate::{self, Located};
+use super::progress::Progress;
+use super::tell;
+use crate::base::Error;
+use crate::base::mounts::{self, Detach, Mount};
+use crate::control::client::Client;
+
+/// How often a person hears that a daemon is still ending.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
+
+pub(super) fn command() -> Command {
+    Command::new("unmount")
+        .visible_alias("umount")
+        .about("Unmount, and return when everything is durable and the daemon has ended")
+        .long_about(
+            "Unmount, and return when everything is durable and the daemon has ended.\n\nPATH is the mountpoint, anything \
+             inside it, or the store. What is not sealed yet stays in hot files, is durable, and is sealed after the \
+             next mount; --wait seals it first and shows the progress. A mount that is in use is left alone (EBUSY). A \
+             mountpoint whose daemon was killed is cleaned; nothing that was saved is lost by that.\n\nExamples:\n  \
+             ckptfs unmount /mnt/runs\n  ckptfs unmount --wait /data/store",
+        )
+        .arg(Arg::new("path").value_name("PATH").required(true).value_parser(clap::value_parser!(PathBuf)).help("The mountpoint, a path in it, or the store"))
+        .arg(Arg::new("wait").long("wait").action(ArgAction::SetTrue).help("Seal everything first"))
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Outcome {
+    let path: &PathBuf = matches.get_one("path").ok_or_else(|| Failure::Usage("PATH is missing".into()))?;
+    let Located { mount: Some(mount), store } = locate::find(path)? else {
+        return Err(Failure::Failed(format!("{} is not mounted; nothing to do", path.display())));
+    };
+    let wait = matches.get_flag("wait");
+    if mount.is_dead() {
+        mounts::unmount(&mount.mountpoint, Detach::Lazily)?;
+        tell(&format!("the daemon of {} was dead; its mount is cleaned", mount.mountpoint.display()));
+        return if wait {
+            Err(Failure::Failed("nothing was sealed; mount the store again to seal it".into()))
+        } else {
+            Ok(())
+        };
+    }
+    match store.as_deref().map(Client::connect).transpose()?.flatten() {
+        Some(client) => ask(client, &mount, wait),
+        None if wait => Err(Failure::Failed(format!(
+            "{} has no control socket to ask; leave --wait out",
+            mount.mountpoint.display()
+        ))),
+        None => mounts::unmount(&mount.mountpoint, Detach::IfIdle)
+            .map_err(|error| explain(error, &mount.mountpoint)),
+    }
+}
+
+fn ask(mut client: Client, mount: &Mount, wait: bool) -> Outcome {
+    let progress = Progress::new();
+    let asked = client.unmount(wait, &progress);
+    progress.finish();
+    asked.map_err(|error| explain(error, &mount.mountpoint))?;
+    while !client.wait_for_end(NOTE_EVERY)? {
+        tell("unmounted; waiting for the daemon to make everything durable");
+    }
+    Ok(())
+}
+
+fn explain(error: Error, mountpoint: &Path) -> Failure {
+    let at = mountpoint.display();
+    match error {
+        Error::Errno(libc::EBUSY) => Failure::Failed(format!(
+            "{at} is in use (EBUSY); find its users with: fuser -vm {at} (or lsof {at}), end them, and try again"
+        )),
+        error => error.into(),
+    }
+}

@@ -1,0 +1,224 @@
+//! The asking end of the socket.
+//!
+//! A store without a daemon is an answer (`None`), not an error: nobody listens, or the socket is a dead daemon's.
+
+use std::io::{self, BufReader, Read};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::protocol::{self, REPLY_BYTES_MAX, Reply, Request};
+use super::socket_path;
+use super::status::Status;
+use crate::base::monitor::Monitor;
+use crate::base::{Error, IoContext, Result};
+
+/// A daemon that says nothing for this long hangs; while it works it sends progress.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// A daemon that seals may be silent for longer between two progress lines: one file is one step.
+const WORKING_SILENCE_MAX: Duration = Duration::from_secs(600);
+
+/// A connection to the daemon of one store.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+    socket: PathBuf,
+}
+
+impl Client {
+    /// Connects to the daemon of `store`; `None` when it has none.
+    pub fn connect(store: &Path) -> Result<Option<Self>> {
+        let socket = store.join("control.sock");
+        let (_folder, path) = socket_path(store)?;
+        let stream = match UnixStream::connect(&path) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+            {
+                return Ok(None);
+            }
+            stream => stream.context("connect to", &socket)?,
+        };
+        stream.set_write_timeout(Some(SILENCE_MAX)).context("set up", &socket)?;
+        Ok(Some(Client { stream: BufReader::new(stream), socket }))
+    }
+
+    /// The daemon's state.
+    pub fn status(&mut self) -> Result<Status> {
+        match self.ask(Request::Status, SILENCE_MAX, &crate::base::monitor::Silent)? {
+            Reply::Status(status) => Ok(*status),
+            _ => Err(self.odd()),
+        }
+    }
+
+    /// Seals everything that is complete.
+    pub fn sync(&mut self, progress: &dyn Monitor) -> Result<()> {
+        self.ask(Request::Sync, WORKING_SILENCE_MAX, progress).map(drop)
+    }
+
+    /// Takes the mount away; with `wait` everything is sealed first. Busy is `Error::Errno(EBUSY)`.
+    pub fn unmount(&mut self, wait: bool, progress: &dyn Monitor) -> Result<()> {
+        self.ask(Request::Unmount { wait }, WORKING_SILENCE_MAX, progress).map(drop)
+    }
+
+    /// Waits at most `limit` for the daemon's process to end; whether it has.
+    pub fn wait_for_end(&mut self, limit: Duration) -> Result<bool> {
+        self.stream.get_ref().set_read_timeout(Some(limit)).context("set up", &self.socket)?;
+        match self.stream.read(&mut [0; 64]) {
+            Ok(0) => Ok(true),
+            Ok(_) => Err(self.odd()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Ok(false)
+            }
+            Err(error) => Err(error).context("read from", &self.socket),
+        }
+    }
+
+    fn ask(&mut self, request: Request, silence: Duration, progress: &dyn Monitor) -> Result<Reply> {
+        self.stream.get_ref().set_read_timeout(Some(silence)).context("set up", &self.socket)?;
+        // A refusal may already wait in the socket when the daemon has closed it, so a failed write is not the last word.
+        let written = protocol::write_line(self.stream.get_mut(), &request);
+        let mut phase = None;
+        loop {
+            let reply =
+                protocol::read_line(&mut self.stream, REPLY_BYTES_MAX).context("read from", &self.socket)?;
+            match reply {
+                Some(Reply::Progress { what, done, total }) => {
+                    if phase.as_ref() != Some(&(what.clone(), total)) {
+                        progress.begin(&what, total);
+                        phase = Some((what, total));
+                    }
+                    progress.advance(done);
+                }
+                Some(Reply::Error { errno: libc::EBUSY, .. }) => return Err(Error::Errno(libc::EBUSY)),
+                Some(Reply::Error { message, .. }) => return Err(Error::Refused(message)),
+                Some(reply) => return Ok(reply),
+                None => {
+                    written.context("write to", &self.socket)?;
+                    return Err(Error::Refused(
+                        "the daemon ended before it answered; see ckptfs.log in the store".into(),
+                    ));
+                }
+            }
+        }
+    }
+
+    fn odd(&self) -> Error {
+        Error::damaged(&self.socket, "answer: another version of ckptfs?")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::protocol::{Handler, Leave};
+    use crate::control::server::Server;
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Default)]
+    struct Fake {
+        busy: bool,
+        calls: Mutex<Vec<String>>,
+    }
+
+    impl Fake {
+        fn note(&self, what: &str) {
+            self.calls.lock().unwrap().push(what.into());
+        }
+    }
+
+    impl Handler for Fake {
+        fn status(&self) -> Status {
+            Status { pid: 7, health: "ok".into(), ..Status::default() }
+        }
+        fn seal_all(&self, progress: &dyn Monitor) -> Result<()> {
+            self.note("seal");
+            progress.begin("sealing", 10);
+            (1..=10).for_each(|done| progress.advance(done));
+            Ok(())
+        }
+        fn request_unmount(&self, how: Leave) -> Result<()> {
+            self.note(&format!("unmount {how:?}"));
+            if self.busy { Err(Error::Errno(libc::EBUSY)) } else { Ok(()) }
+        }
+    }
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+    impl Monitor for Heard {
+        fn begin(&self, what: &str, total: u64) {
+            self.0.lock().unwrap().push(format!("{what} {total}"));
+        }
+        fn advance(&self, _done: u64) {}
+    }
+
+    #[test]
+    fn a_store_without_a_daemon_is_an_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Client::connect(dir.path()).unwrap().is_none());
+        drop(std::os::unix::net::UnixListener::bind(dir.path().join("control.sock")).unwrap());
+        assert!(Client::connect(dir.path()).unwrap().is_none(), "a dead daemon's socket");
+        assert!(Client::connect(&dir.path().join("nowhere")).is_err());
+    }
+
+    #[test]
+    fn questions_are_answered_with_progress_even_at_a_very_long_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("long".repeat(40));
+        std::fs::create_dir(&store).unwrap();
+        let fake = Arc::new(Fake::default());
+        let server = Server::start(&store, fake.clone()).unwrap();
+        let mode = std::fs::metadata(store.join("control.sock")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let mut client = Client::connect(&store).unwrap().unwrap();
+        assert_eq!(client.status().unwrap().pid, 7);
+        let heard = Heard::default();
+        client.unmount(true, &heard).unwrap();
+        client.sync(&heard).unwrap();
+        assert_eq!(heard.0.lock().unwrap().first().unwrap(), "sealing 10");
+        assert_eq!(*fake.calls.lock().unwrap(), ["seal", "unmount IfIdle", "seal"]);
+        assert!(!client.wait_for_end(Duration::from_millis(50)).unwrap());
+        server.drain(Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_busy_mount_says_ebusy_and_a_new_daemon_replaces_a_dead_ones_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(std::os::unix::net::UnixListener::bind(dir.path().join("control.sock")).unwrap());
+        Server::start(dir.path(), Arc::new(Fake { busy: true, ..Fake::default() })).unwrap();
+        let mut client = Client::connect(dir.path()).unwrap().unwrap();
+        let said = client.unmount(false, &crate::base::monitor::Silent).unwrap_err();
+        assert!(matches!(said, Error::Errno(libc::EBUSY)), "{said}");
+    }
+
+    #[test]
+    fn hostile_lines_get_an_error_line_and_the_next_client_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        Server::start(dir.path(), Arc::new(Fake::default())).unwrap();
+        let endless = vec![b'x'; 1 << 20];
+        for bad in [&b"\n"[..], b"{\"request\":\"format_disk\"}\n", b"\xff\xff\n", &endless] {
+            let mut stream = UnixStream::connect(dir.path().join("control.sock")).unwrap();
+            // The server may close while we still write: that is the refusal.
+            let _closed = stream.write_all(bad).is_err();
+            let mut said = String::new();
+            let _reset = stream.read_to_string(&mut said).is_err();
+            assert!(said.is_empty() || said.starts_with("{\"error\""), "{said}");
+        }
+        assert_eq!(Client::connect(dir.path()).unwrap().unwrap().status().unwrap().health, "ok");
+    }
+
+    #[test]
+    fn more_clients_than_the_bound_are_turned_away_and_do_not_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        Server::start(dir.path(), Arc::new(Fake::default())).unwrap();
+        let mut idle: Vec<_> = (0..32).map(|_| Client::connect(dir.path()).unwrap().unwrap()).collect();
+        idle.iter_mut().for_each(|client| drop(client.status().unwrap()));
+        let said = Client::connect(dir.path()).unwrap().unwrap().status().unwrap_err();
+        assert!(matches!(said, Error::Errno(libc::EBUSY)), "{said}");
+        drop(idle);
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(Client::connect(dir.path()).unwrap().unwrap().status().is_ok());
+    }
+}

@@ -1,0 +1,118 @@
+//! What a daemon says of itself. The JSON names are stable: scripts read them, docs/cli.md lists them.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Time;
+
+/// The state of one mounted store. Byte counts are bytes, times are RFC 3339 UTC.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// The daemon's process id.
+    pub pid: u32,
+    /// The host it runs on.
+    pub host: String,
+    /// The store's folder.
+    pub store: String,
+    /// Where it is mounted.
+    pub mountpoint: String,
+    /// When it was mounted.
+    pub since: String,
+    /// `ok`, or `read-only: ` and why.
+    pub health: String,
+    /// Whether files are handed to the kernel.
+    pub passthrough: PassthroughStatus,
+    /// Background work.
+    pub sealing: Sealing,
+    /// Hot files.
+    pub hot_files: u64,
+    /// Bytes of hot files.
+    pub hot_bytes: u64,
+    /// Bytes of all files as their readers see them.
+    pub logical_bytes: u64,
+    /// Bytes of packs.
+    pub stored_bytes: u64,
+    /// Sealed logical bytes to stored bytes; null while nothing is stored.
+    pub ratio: Option<f64>,
+    /// Different chunks stored.
+    pub chunks: u64,
+    /// Bytes left on the store's disk.
+    pub free_bytes: u64,
+    /// The newest errors, newest last.
+    pub last_errors: Vec<LastError>,
+}
+
+/// Whether files are handed to the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PassthroughStatus {
+    /// It is on.
+    pub on: bool,
+    /// Why it is on or off, with the cure.
+    pub why: String,
+}
+
+/// Background work since the mount.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sealing {
+    /// Files that wait to be sealed.
+    pub queued_files: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
+    /// Files that are being sealed now.
+    pub in_progress: u64,
+    /// Files sealed since the mount.
+    pub sealed_files: u64,
+    /// Their bytes.
+    pub sealed_bytes: u64,
+    /// Seconds that the oldest waiting file has waited.
+    pub lag_seconds: u64,
+}
+
+/// One error that an operator should know of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LastError {
+    /// When.
+    pub time: String,
+    /// What, on what.
+    pub what: String,
+}
+
+/// `time` as RFC 3339 UTC, to the second; empty for a time that no calendar has.
+pub fn rfc3339(time: Time) -> String {
+    jiff::Timestamp::from_second(time.secs)
+        .map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .unwrap_or_default()
+}
+
+/// `path` for a JSON text; what is not UTF-8 is replaced.
+pub fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_of_an_older_daemon_is_read_and_names_are_stable() {
+        let old: Status = serde_json::from_str(r#"{"pid": 7, "health": "ok", "unknown": [1]}"#).unwrap();
+        assert_eq!((old.pid, old.health.as_str(), old.ratio), (7, "ok", None));
+        let json = serde_json::to_value(Status::default()).unwrap();
+        assert_eq!(json["sealing"]["lag_seconds"], 0);
+        assert_eq!(json["passthrough"]["on"], false);
+        assert_eq!(json.as_object().unwrap().len(), 17);
+    }
+
+    #[test]
+    fn times_are_rfc_3339() {
+        assert_eq!(rfc3339(Time { secs: 0, nanos: 5 }), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(Time { secs: i64::MAX, nanos: 0 }), "");
+    }
+}

@@ -1,0 +1,193 @@
+//! One daemon a store: an flock on `lock`, whose content names the holder.
+//!
+//! Invariant: whoever holds the flock owns every file of the store. The content is written after the lock is taken, is
+//! only for people, and means nothing without the lock: a killed daemon leaves it behind, and the kernel has freed its
+//! lock. Order: open, lock, write the holder. A daemon that is just ending is waited for; one that stays is named.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Error, IoContext, Result, machine, mounts};
+
+/// A holder's description beyond this is not ours.
+const HOLDER_BYTES_MAX: u64 = 64 << 10;
+/// How long a holder without a mount (just ending, or just starting) is waited for.
+const ENDING_WAIT: Duration = Duration::from_secs(10);
+/// How long any holder is waited for: `status` and `unmount` take the lock for an instant to look.
+const GLANCE_WAIT: Duration = Duration::from_millis(300);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Who holds a store: the content of its `lock` file, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The host's name.
+    pub host: String,
+    /// The daemon's process id on that host.
+    pub pid: u32,
+    /// Where the store is mounted.
+    pub mountpoint: PathBuf,
+    /// When it was locked, RFC 3339 UTC.
+    pub since: String,
+}
+
+impl Holder {
+    /// This process, about to mount at `mountpoint`, now.
+    pub fn this_process(mountpoint: &Path) -> Self {
+        Holder {
+            host: machine::host(),
+            pid: std::process::id(),
+            mountpoint: mountpoint.to_owned(),
+            since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        }
+    }
+}
+
+/// The lock of a store; freed when it is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct StoreLock {
+    // Held only for its flock.
+    _file: File,
+    holder: Holder,
+}
+
+impl StoreLock {
+    /// Takes the lock file at `path` for `holder`. [`Error::Refused`] names who has it and how to end that.
+    pub fn acquire(path: &Path, holder: Holder) -> Result<Self> {
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .context("open", path)?;
+        let start = Instant::now();
+        while !try_lock(&file, path)? {
+            let other = read_holder(path);
+            if start.elapsed() > patience(other.as_ref()) {
+                return Err(in_use(path, other));
+            }
+            std::thread::sleep(POLL);
+        }
+        let text = serde_json::to_string(&holder).map_err(std::io::Error::from).context("describe", path)?;
+        file.set_len(0).context("truncate", path)?;
+        writeln!(file, "{text}").context("write", path)?;
+        Ok(StoreLock { _file: file, holder })
+    }
+
+    /// What the lock file says.
+    pub fn holder(&self) -> &Holder {
+        &self.holder
+    }
+}
+
+/// Who holds the lock at `path` now; `None` when nobody does. Takes the lock for an instant to know.
+pub fn held_by(path: &Path) -> Result<Option<Option<Holder>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        file => file.context("open", path)?,
+    };
+    Ok(if try_lock(&file, path)? { None } else { Some(read_holder(path)) })
+}
+
+/// Refuses, with the holder's name, a store whose holder has it mounted: so that a mount can say so before it begins.
+pub fn refuse_mounted(path: &Path) -> Result<()> {
+    match held_by(path)? {
+        Some(holder) if patience(holder.as_ref()) == GLANCE_WAIT => Err(in_use(path, holder)),
+        _ => Ok(()),
+    }
+}
+
+fn try_lock(file: &File, path: &Path) -> Result<bool> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error).context("lock", path),
+    }
+}
+
+fn read_holder(path: &Path) -> Option<Holder> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(HOLDER_BYTES_MAX).read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// A holder that is mounted stays; one of another host cannot be looked at.
+fn patience(holder: Option<&Holder>) -> Duration {
+    let leaving = holder.is_some_and(|holder| {
+        holder.host == machine::host()
+            && mounts::table().is_ok_and(|table| {
+                !table.iter().any(|mount| mount.is_ours() && mount.mountpoint == holder.mountpoint)
+            })
+    });
+    if leaving { ENDING_WAIT } else { GLANCE_WAIT }
+}
+
+fn in_use(path: &Path, holder: Option<Holder>) -> Error {
+    let store = path.parent().unwrap_or(path).display();
+    Error::Refused(match holder {
+        Some(Holder { host, pid, mountpoint, .. }) => {
+            let at = mountpoint.display();
+            format!(
+                "store {store} is in use by pid {pid} on host {host}, mounted at {at}; unmount it with: ckptfs unmount {at}"
+            )
+        }
+        None => format!(
+            "store {store} is in use by an unnamed process; find it with: fuser -v {}",
+            path.display()
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder_elsewhere() -> Holder {
+        Holder { host: "other-host".into(), pid: 42, mountpoint: "/mnt/runs".into(), since: "then".into() }
+    }
+
+    #[test]
+    fn a_second_opener_hears_who_has_it_and_how_to_end_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = StoreLock::acquire(&path, holder_elsewhere()).unwrap();
+        let said = StoreLock::acquire(&path, Holder::this_process(Path::new("/x"))).unwrap_err().to_string();
+        for part in ["pid 42", "other-host", "mounted at /mnt/runs;", "ckptfs unmount /mnt/runs"] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert_eq!(held_by(&path).unwrap(), Some(Some(holder_elsewhere())));
+        drop(lock);
+        assert_eq!(held_by(&path).unwrap(), None);
+        StoreLock::acquire(&path, Holder::this_process(Path::new("/y"))).unwrap();
+    }
+
+    #[test]
+    fn a_holder_that_is_ending_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = StoreLock::acquire(&path, Holder::this_process(Path::new("/not/mounted"))).unwrap();
+        let ending = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(600));
+            drop(lock);
+        });
+        StoreLock::acquire(&path, Holder::this_process(Path::new("/y"))).unwrap();
+        ending.join().unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_daemon_or_a_torn_write_left_does_not_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        std::fs::write(&path, b"{\"host\":\"h\",\"pi\xff").unwrap();
+        assert_eq!(held_by(&path).unwrap(), None);
+        let lock = StoreLock::acquire(&path, holder_elsewhere()).unwrap();
+        std::fs::write(&path, b"").unwrap();
+        assert!(StoreLock::acquire(&path, holder_elsewhere()).unwrap_err().to_string().contains("in use"));
+        drop(lock);
+    }
+}

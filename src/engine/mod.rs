@@ -1,0 +1,198 @@
+//! The engine: one open store, every handle, and the operations that the surfaces call.
+//!
+//! Invariant: nothing is answered before the journal has it, nothing is deleted before the record that
+//! says so is durable, and no byte is served that was not hashed or is not in a hot file.
+
+pub mod attr;
+pub mod cache;
+pub mod copy;
+pub mod io;
+pub mod kept;
+pub mod layout;
+pub mod live;
+pub mod lock;
+pub mod open;
+pub mod passthrough;
+pub mod recover;
+pub mod sealer;
+pub mod shutdown;
+pub mod status;
+pub mod sync;
+pub mod workers;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::base::{Error, Result};
+use crate::catalog::keys::{HotId, Ino};
+use crate::hot::HotDir;
+use crate::hot::grave::Grave;
+use crate::namespace::Namespace;
+use crate::pack::PackStore;
+use crate::seal::queue::SealQueue;
+use crate::seal::read_ahead::ReadPool;
+use live::{Live, LiveTable};
+
+/// How a store is to be run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a file must be quiet before it is sealed.
+    pub settle: Duration,
+    /// Bytes of sealed contents that stay hot.
+    pub hot_cache_bytes: u64,
+    /// Bytes of decoded chunks in memory.
+    pub cache_bytes: u64,
+    /// Threads that seal.
+    pub threads: usize,
+    /// Threads that decode ahead of readers, and hydrate.
+    pub hydrate_threads: usize,
+    /// Folder of hot files, when it is not in the store.
+    pub hot: Option<PathBuf>,
+}
+
+/// An open handle of a regular file.
+pub struct Handle {
+    /// The inode.
+    pub live: Arc<Live>,
+    /// Whether it may write.
+    pub writable: bool,
+    /// Whether each write is made durable before it is answered (O_DSYNC, O_SYNC).
+    pub data_sync: bool,
+}
+
+/// All open handles, by number.
+#[derive(Default)]
+pub struct Handles {
+    next: AtomicU64,
+    open: RwLock<HashMap<u64, Arc<Handle>>>,
+}
+
+impl Handles {
+    fn add(&self, handle: Handle) -> u64 {
+        let fh = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open.write().insert(fh, Arc::new(handle));
+        fh
+    }
+
+    fn get(&self, fh: u64) -> Result<Arc<Handle>> {
+        self.open.read().get(&fh).cloned().ok_or(Error::Errno(libc::EBADF))
+    }
+
+    fn remove(&self, fh: u64) -> Option<Arc<Handle>> {
+        self.open.write().remove(&fh)
+    }
+}
+
+/// One open store.
+pub struct Engine {
+    store: PathBuf,
+    options: Options,
+    ns: Namespace,
+    hot: HotDir,
+    grave: Grave,
+    packs: Arc<PackStore>,
+    readers: Arc<ReadPool>,
+    live: Arc<LiveTable>,
+    handles: Handles,
+    cache: cache::HotCache,
+    kept: kept::KeptPages,
+    queue: SealQueue,
+    passthrough: AtomicBool,
+    poison: Mutex<Option<String>>,
+    faults: status::Faults,
+    totals: status::Totals,
+    wake_sync: sync::Wake,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// The names of this store.
+    pub fn names(&self) -> &Namespace {
+        &self.ns
+    }
+
+    /// The store's folder.
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// Whether hot files are handed to the kernel.
+    pub fn passthrough(&self) -> bool {
+        self.passthrough.load(Ordering::Relaxed)
+    }
+
+    /// Turns passthrough on or off; before the first open only.
+    pub fn set_passthrough(&self, on: bool) {
+        self.passthrough.store(on, Ordering::Relaxed);
+    }
+
+    /// `EROFS` once the store is poisoned.
+    pub fn check_writable(&self) -> Result<()> {
+        match &*self.poison.lock() {
+            Some(why) => Err(Error::Poisoned(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops all writing: what was answered is safe, what comes may not be.
+    pub(crate) fn poison(&self, why: &Error) {
+        let mut poison = self.poison.lock();
+        if poison.is_none() {
+            tracing::error!("the store takes no more writes: {why}");
+            *poison = Some(why.to_string());
+        }
+    }
+
+    /// Logs a fault and keeps it for `status`; plain POSIX answers are not faults.
+    pub fn report(&self, error: &Error, doing: &str) {
+        if error.is_fault() {
+            tracing::error!("cannot {doing}: {error}");
+            self.faults.add(format!("{doing}: {error}"));
+        }
+    }
+
+    /// Hot file `id` is named by no record since `seq`.
+    fn bury(&self, id: HotId, seq: u64) -> Result<()> {
+        if self.grave.bury(&self.hot, id, seq)? > sync::GRAVE_MAX_BYTES {
+            self.wake_sync.now();
+        }
+        Ok(())
+    }
+
+    /// Erases an orphan that nobody holds.
+    fn reap(&self, ino: Ino) -> Result<()> {
+        if let Some((id, seq)) = self.ns.reap(ino, |ino| self.live.is_held(ino))? {
+            self.bury(id, seq)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a name (see [`Namespace::unlink`]).
+    pub fn unlink(&self, parent: Ino, name: &[u8]) -> Result<()> {
+        self.check_writable()?;
+        let removed = self.ns.unlink(parent, name, |ino| self.live.is_held(ino))?;
+        if removed.inode.nlink == 0 {
+            self.cache.remove(removed.inode.ino);
+        }
+        match removed.dropped {
+            Some((id, seq)) => self.bury(id, seq),
+            None => Ok(()),
+        }
+    }
+
+    /// The kernel has dropped inode `ino`.
+    pub fn forget(&self, ino: Ino) {
+        self.ns.forget(ino);
+        self.kept.forget(ino);
+    }
+}

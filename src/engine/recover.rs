@@ -1,0 +1,133 @@
+//! Opening a store: as it was closed, after a killed daemon, or after a power cut.
+//!
+//! Order: journal and catalog; renames whose bytes may be lost are taken back (only after a reboot) or
+//! made good (after a kill: the page cache has them); orphans are erased; hot files that no record names
+//! are deleted, and records whose hot file never reached the disk get an empty one (only after a
+//! reboot: nobody had asked for their durability; at any other time it is damage, and reading says so).
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::live::LiveTable;
+use super::{Engine, Handles, Options, cache, kept, status, sync};
+use crate::base::Result;
+use crate::base::monitor::Monitor;
+use crate::catalog::keys::{HotId, HotState, Ino};
+use crate::hot::HotDir;
+use crate::hot::grave::Grave;
+use crate::meta::{Meta, Opened};
+use crate::namespace::{Caller, Namespace};
+use crate::pack::PackStore;
+use crate::seal::queue::SealQueue;
+use crate::seal::read_ahead::ReadPool;
+
+impl Engine {
+    /// Opens the store in folder `store`, which the caller has locked. `owner` owns the root of a new one.
+    pub fn start(
+        store: &Path,
+        options: Options,
+        owner: Caller,
+        monitor: &dyn Monitor,
+    ) -> Result<Arc<Engine>> {
+        let opened = Meta::open(
+            &store.join("journal"),
+            &store.join("catalog"),
+            crate::meta::Options::default(),
+            monitor,
+        )?;
+        let Opened { meta, rebooted, unclean, pending } = opened;
+        let packs =
+            PackStore::open(&store.join("packs"), &store.join("index"), options.cache_bytes, monitor)?;
+        let hot = HotDir::open(options.hot.as_deref().unwrap_or(&store.join("hot")))?;
+        let ns = Namespace::open(Arc::new(meta), owner)?;
+        let grave = Grave::default();
+        grave.sync_begins(ns.peek_hot());
+        let engine = Engine {
+            store: store.to_owned(),
+            ns,
+            hot,
+            grave,
+            packs: Arc::new(packs),
+            readers: Arc::new(ReadPool::new(options.hydrate_threads)?),
+            live: Arc::new(LiveTable::default()),
+            handles: Handles::default(),
+            cache: cache::HotCache::default(),
+            kept: kept::KeptPages::default(),
+            queue: SealQueue::default(),
+            passthrough: AtomicBool::new(false),
+            poison: parking_lot::Mutex::default(),
+            faults: status::Faults::default(),
+            totals: status::Totals::default(),
+            wake_sync: sync::Wake::default(),
+            options,
+        };
+        if unclean {
+            engine.recover(rebooted, &pending, monitor)?;
+        }
+        engine.load_hot_files(unclean)?;
+        Ok(Arc::new(engine))
+    }
+
+    fn recover(&self, rebooted: bool, pending: &[(u64, Vec<u8>)], monitor: &dyn Monitor) -> Result<()> {
+        monitor.begin("recovering after an unclean end", 0);
+        tracing::warn!("the last daemon did not end in order; recovering (reboot since: {rebooted})");
+        self.match_hot_files(rebooted)?;
+        if rebooted {
+            self.ns.undo(pending)?;
+            if let Some((last, _)) = pending.last() {
+                self.ns.meta().barrier(*last)?;
+            }
+        }
+        self.sync_names()?;
+        for ino in self.ns.orphans()? {
+            self.reap(ino)?;
+        }
+        self.sync_names()
+    }
+
+    /// Compares the hot files on record with those in the folder.
+    fn match_hot_files(&self, rebooted: bool) -> Result<()> {
+        let mut named: HashMap<HotId, Ino> = HashMap::new();
+        for state in HotState::ALL {
+            named.extend(self.ns.hot_files(state)?);
+        }
+        let present: HashSet<HotId> = self.hot.list()?.into_iter().collect();
+        for id in present.iter().filter(|id| !named.contains_key(id)) {
+            self.hot.delete(*id)?;
+        }
+        for (id, ino) in named.into_iter().filter(|(id, _)| !present.contains(id)) {
+            if rebooted {
+                tracing::warn!(
+                    "inode {ino}: written shortly before the power cut and never synced; it is empty"
+                );
+                self.hot.create(id)?;
+            } else {
+                self.report(
+                    &crate::base::Error::damaged(&self.hot.path(id), "hot file: it is missing"),
+                    "find a file's bytes",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues what is not sealed yet and counts what is cached.
+    fn load_hot_files(&self, unclean: bool) -> Result<()> {
+        let mut unsealed = self.ns.hot_files(HotState::Unsealed)?;
+        if unclean {
+            // A small file may have grown since it was recorded as small.
+            unsealed.extend(self.ns.hot_files(HotState::Small)?.into_iter().filter(|(id, _)| {
+                self.hot.attr(*id).is_ok_and(|attr| attr.size >= super::sealer::SMALL_MAX_BYTES)
+            }));
+        }
+        for (_, ino) in unsealed {
+            self.schedule(ino);
+        }
+        for (id, ino) in self.ns.hot_files(HotState::Cache)? {
+            self.cache.add(ino, self.hot.attr(id).map_or(0, |attr| attr.blocks.saturating_mul(512)));
+        }
+        Ok(())
+    }
+}

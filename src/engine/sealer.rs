@@ -1,0 +1,181 @@
+//! Sealing: from a quiet hot file to chunks in packs, unseen by readers.
+//!
+//! Order: the file is proved quiet (no writer here, lease granted), its bytes are cut, hashed and packed,
+//! the packs are durable, then - if its epoch and times are still the same - the record says that
+//! the content is sealed. The hot file goes only later, by [`evict`](Engine::evict): when nobody has it
+//! open, and after the record is durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Engine;
+use super::attr::merge_times;
+use super::live::Live;
+use crate::base::priority::make_thread_idle;
+use crate::base::{Error, Result};
+use crate::catalog::keys::{HotId, HotState, Ino};
+use crate::catalog::records::{Body, Content, Sealed};
+use crate::hot::{HotAttr, lease};
+use crate::pack::PackBatch;
+use crate::seal::write;
+
+/// Files below this stay hot: a pack would save nothing.
+pub const SMALL_MAX_BYTES: u64 = 64 << 10;
+/// A batch is made durable at this size even when more files are due.
+const BATCH_MAX_BYTES: u64 = 256 << 20;
+/// How long a file that could not be sealed waits.
+const FAILED: Duration = Duration::from_secs(30);
+
+/// A file that is in a batch and not on record yet.
+struct Packed {
+    live: Arc<Live>,
+    epoch: u64,
+    hot: HotId,
+    attr: HotAttr,
+    content: write::Sealed,
+}
+
+impl Engine {
+    /// `ino` may be ready to be sealed.
+    pub(super) fn schedule(&self, ino: Ino) {
+        self.queue.schedule(ino, self.options.settle);
+    }
+
+    /// Seals what is due until the queue is stopped.
+    pub(super) fn seal_loop(&self) {
+        make_thread_idle();
+        while let Some(first) = self.queue.take() {
+            let mut taken = vec![first];
+            if let Err(error) = self.seal_batch(&mut taken) {
+                self.report(&error, "seal");
+                for ino in &taken {
+                    self.queue.again(*ino, FAILED);
+                }
+            }
+            self.queue.done(taken.len());
+            self.shrink_cache();
+        }
+    }
+
+    fn seal_batch(&self, taken: &mut Vec<Ino>) -> Result<()> {
+        let mut batch = self.packs.writer()?;
+        let mut packed = Vec::new();
+        let mut next = taken.first().copied();
+        while let Some(ino) = next {
+            packed.extend(self.pack_file(ino, &mut batch)?);
+            next = None;
+            if batch.bytes_written() < BATCH_MAX_BYTES
+                && let Some(more) = self.queue.take_now()
+            {
+                taken.push(more);
+                next = Some(more);
+            }
+        }
+        if packed.is_empty() {
+            return Ok(());
+        }
+        batch.finish()?;
+        for file in packed {
+            if let Err(error) = self.publish(&file) {
+                self.report(&error, "record a sealed file");
+                self.queue.again(file.live.ino, FAILED);
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts and packs one file, if it is at rest and worth it.
+    fn pack_file(&self, ino: Ino, batch: &mut PackBatch) -> Result<Option<Packed>> {
+        let live = self.live.get(ino);
+        let state = live.lock();
+        let Some(inode) = self.ns.find(ino)? else { return Ok(None) };
+        let Some(Content::Hot(hot)) = inode.content().copied() else { return Ok(None) };
+        if state.writers > 0 || inode.nlink == 0 {
+            return Ok(None);
+        }
+        let epoch = live.epoch();
+        let (path, file) = (self.hot.path(hot), self.hot.open_read(hot)?);
+        if !lease::is_quiet(&file, &path)? {
+            self.queue.not_quiet(ino);
+            return Ok(None);
+        }
+        let attr = self.hot.attr(hot)?;
+        if attr.size < SMALL_MAX_BYTES {
+            // Settled as small: a new mount need not look at it again.
+            if !self.ns.hot_is(HotState::Small, hot)? {
+                self.ns.set_content(ino, HotState::Small, |_| Ok(()))?;
+            }
+            return Ok(None);
+        }
+        drop(state);
+        let go_on = || live.epoch() == epoch && !self.queue.is_stopped();
+        let content = write::seal_file(&file, &path, batch, &go_on)?;
+        Ok(content.map(|content| Packed { live, epoch, hot, attr, content }))
+    }
+
+    /// Records a file whose chunks are durable, unless it has changed since it was read.
+    fn publish(&self, file: &Packed) -> Result<()> {
+        let live = &file.live;
+        let _state = live.lock();
+        let now = match self.hot.attr(file.hot) {
+            Ok(attr) => attr,
+            Err(_) if live.epoch() != file.epoch => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let same = now.size == file.attr.size && now.mtime == file.attr.mtime && now.ctime == file.attr.ctime;
+        if live.epoch() != file.epoch || !same {
+            return Ok(());
+        }
+        let sealed = Sealed { id: file.content.content, size: file.content.size, blocks: file.attr.blocks };
+        let published = self.ns.set_content(live.ino, HotState::Cache, |inode| {
+            if inode.content() != Some(&Content::Hot(file.hot)) {
+                return Err(Error::Errno(libc::ESTALE));
+            }
+            merge_times(inode, &file.attr);
+            inode.body = Body::File(Content::Both(file.hot, sealed));
+            Ok(())
+        });
+        match published {
+            Ok(_) => {}
+            Err(Error::Errno(libc::ENOENT | libc::ESTALE)) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        self.cache.add(live.ino, file.attr.blocks.saturating_mul(512));
+        self.queue.sealed(live.ino);
+        self.totals.sealed(file.content.size);
+        Ok(())
+    }
+
+    /// Drops hot copies until the budget holds.
+    pub(super) fn shrink_cache(&self) {
+        for ino in self.cache.above(self.options.hot_cache_bytes) {
+            if let Err(error) = self.evict(ino) {
+                self.report(&error, "drop a hot copy");
+            }
+        }
+    }
+
+    /// Drops the hot copy of a sealed file that nobody has open.
+    fn evict(&self, ino: Ino) -> Result<()> {
+        let live = self.live.get(ino);
+        let state = live.lock();
+        let Some(inode) = self.ns.find(ino)? else {
+            self.cache.remove(ino);
+            return Ok(());
+        };
+        let Some(Content::Both(hot, sealed)) = inode.content().copied() else {
+            self.cache.remove(ino);
+            return Ok(());
+        };
+        let (path, file) = (self.hot.path(hot), self.hot.open_read(hot)?);
+        if state.handles > 0 || !lease::is_quiet(&file, &path)? {
+            return Ok(());
+        }
+        let (_, seq) = self.ns.set_content(ino, HotState::Cache, |inode| {
+            inode.body = Body::File(Content::Sealed(sealed));
+            Ok(())
+        })?;
+        self.cache.remove(ino);
+        self.bury(hot, seq)
+    }
+}

@@ -1,0 +1,76 @@
+//! Ending in order, in bounded time.
+//!
+//! Order: no more requests come (the mount is gone), workers end, all hot files are made durable with one
+//! system call, then the journal. If the disk is too slow for that, names are still made durable, and
+//! the next mount recovers as after a kill.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::Engine;
+use super::workers::Workers;
+use crate::base::monitor::Monitor;
+use crate::base::{Error, IoContext, Result};
+
+/// How long the disk has to take all hot files. A preempted node gets 30 s in all, we promise 10.
+const FLUSH_MAX: Duration = Duration::from_secs(8);
+
+impl Engine {
+    /// Ends the store's use: everything is durable when this returns `Ok`.
+    pub fn shut_down(self: &Arc<Self>, workers: &Workers) -> Result<()> {
+        workers.stop();
+        self.flush_hot_files()?;
+        self.sync_names()?;
+        self.ns.meta().close()
+    }
+
+    fn flush_hot_files(self: &Arc<Self>) -> Result<()> {
+        let (done, result) = mpsc::channel();
+        let engine = self.clone();
+        let flush = move || {
+            // The receiver is gone when it took too long: then there is nobody to tell.
+            drop(done.send(engine.hot.sync_everything()));
+        };
+        std::thread::Builder::new()
+            .name("flush".to_owned())
+            .spawn(flush)
+            .context("start a thread for", &self.store)?;
+        match result.recv_timeout(FLUSH_MAX) {
+            Ok(flushed) => flushed,
+            Err(_) => {
+                self.ns.meta().sync()?;
+                let seconds = FLUSH_MAX.as_secs();
+                Err(Error::Refused(format!(
+                    "the disk of {} did not take all hot files within {seconds} s; nothing is lost unless power fails now: mount again to go on",
+                    self.store.display()
+                )))
+            }
+        }
+    }
+
+    /// Seals every file that is at rest; `monitor` hears of files. Returns when none is left that can be.
+    pub fn seal_all(&self, monitor: &dyn Monitor) -> Result<()> {
+        let (total, working) = self.queue.len();
+        let total = total + working;
+        monitor.begin("sealing", total as u64);
+        self.queue.hurry(true);
+        let mut idle = 0;
+        // Files that are still open or mapped come back to the queue for ever: a round without progress ends it.
+        let mut sealed = self.totals.sealed_files();
+        while idle < 20 {
+            let (waiting, working) = self.queue.len();
+            if waiting + working == 0 || self.queue.is_stopped() {
+                break;
+            }
+            monitor.advance(total.saturating_sub(waiting + working) as u64);
+            self.queue.wait_change(Duration::from_millis(200));
+            let now = self.totals.sealed_files();
+            idle = if now != sealed || working > 0 { 0 } else { idle + 1 };
+            sealed = now;
+        }
+        self.queue.hurry(false);
+        self.shrink_cache();
+        self.sync_names()
+    }
+}

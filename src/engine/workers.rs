@@ -1,0 +1,57 @@
+//! The engine's background threads: they end when the engine is shut down, and are waited for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use super::Engine;
+use crate::base::{IoContext, Result};
+
+/// The running threads of one engine.
+#[derive(Debug)]
+pub struct Workers {
+    engine: Arc<Engine>,
+    stop: Arc<AtomicBool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Workers {
+    /// Starts sealing and syncing.
+    pub fn start(engine: &Arc<Engine>) -> Result<Workers> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let workers = Workers { engine: engine.clone(), stop: stop.clone(), threads: Mutex::default() };
+        for n in 0..engine.options.threads.max(1) {
+            let engine = engine.clone();
+            workers.spawn(format!("seal-{n}"), move || engine.seal_loop())?;
+        }
+        let engine = engine.clone();
+        workers.spawn("sync".to_owned(), move || engine.sync_loop(&|| stop.load(Ordering::Relaxed)))?;
+        Ok(workers)
+    }
+
+    fn spawn(&self, name: String, body: impl FnOnce() + Send + 'static) -> Result<()> {
+        let thread = std::thread::Builder::new().name(name).spawn(body);
+        self.threads.lock().push(thread.context("start a thread for", self.engine.store())?);
+        Ok(())
+    }
+
+    /// Asks all threads to end, and waits for them. A file that is being sealed stays hot.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.engine.queue.stop();
+        self.engine.wake_sync.now();
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a background thread had panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

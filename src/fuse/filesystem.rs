@@ -1,0 +1,558 @@
+//! One method a request: decode, call the engine, reply.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use super::backing::Backings;
+use super::convert::{NAME_TTL, attr_ttl, caller, errno, file_attr, file_type, no_entry, time_or_now};
+use super::dirs::OpenDirs;
+use crate::base::{Error, Result};
+use crate::catalog::keys::ROOT;
+use crate::catalog::records::Inode;
+use crate::engine::Engine;
+use crate::engine::open::How;
+use crate::namespace::rename::{Over, Place};
+use crate::namespace::setattr::SetAttr;
+use crate::namespace::xattr::Must;
+
+const NO_GENERATION: Generation = Generation(0);
+/// Attribute of the root that names the store, for our own commands where `fsname` hides it.
+const STORE_XATTR: &str = "user.ckptfs.store";
+/// Requests that the kernel may have in flight for read-ahead and write-back.
+const BACKGROUND_REQUESTS: u16 = 64;
+
+thread_local! {
+    /// Where a read is gathered before it is sent: one buffer a thread, of the largest request.
+    static READ_BUF: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The engine as the kernel sees it.
+#[derive(Debug)]
+pub(super) struct Ckptfs {
+    pub(super) engine: Arc<Engine>,
+    pub(super) backings: Backings,
+    pub(super) dirs: OpenDirs,
+    /// 2 where hot files lie on a stacked file system, else 1.
+    pub(super) stack_depth: u32,
+    pub(super) want_passthrough: bool,
+}
+
+impl Ckptfs {
+    fn fail(&self, error: &Error, doing: &str) -> Errno {
+        self.engine.report(error, doing);
+        errno(error)
+    }
+
+    fn entry(&self, doing: &str, made: Result<Inode>, reply: ReplyEntry) {
+        match made.and_then(|inode| self.engine.attr(inode)) {
+            Ok(attr) => {
+                reply.entry_with_ttls(&attr_ttl(&attr), &NAME_TTL, &file_attr(&attr), NO_GENERATION);
+            }
+            Err(error) => reply.error(self.fail(&error, doing)),
+        }
+    }
+
+    fn empty(&self, doing: &str, done: Result<()>, reply: ReplyEmpty) {
+        match done {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(self.fail(&error, doing)),
+        }
+    }
+
+    fn writable<T>(&self, then: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.engine.check_writable()?;
+        then()
+    }
+
+    fn xattr(&self, doing: &str, bytes: Result<Vec<u8>>, size: u32, reply: ReplyXattr) {
+        match bytes {
+            Ok(bytes) if size == 0 => reply.size(u32::try_from(bytes.len()).unwrap_or(u32::MAX)),
+            Ok(bytes) if bytes.len() > size as usize => reply.error(Errno::ERANGE),
+            Ok(bytes) => reply.data(&bytes),
+            Err(error) => reply.error(self.fail(&error, doing)),
+        }
+    }
+}
+
+fn open_flags(direct: bool, keep_cache: bool) -> FopenFlags {
+    let mut flags = FopenFlags::empty();
+    flags.set(FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES, direct);
+    flags.set(FopenFlags::FOPEN_KEEP_CACHE, keep_cache);
+    flags
+}
+
+impl Filesystem for Ckptfs {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let wanted = [
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+            InitFlags::FUSE_CACHE_SYMLINKS,
+            InitFlags::FUSE_ASYNC_DIO,
+        ];
+        for flag in wanted {
+            if config.add_capabilities(flag).is_err() {
+                tracing::info!("this kernel has no {flag:?}");
+            }
+        }
+        if self.want_passthrough
+            && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
+            && let Err(highest) = config.set_max_stack_depth(self.stack_depth)
+        {
+            tracing::warn!("stack depth {} is not possible, only {highest}", self.stack_depth);
+        }
+        config.set_max_write(1 << 20).map_err(|_| io::Error::other("the kernel refuses 1 MiB requests"))?;
+        config
+            .set_max_background(BACKGROUND_REQUESTS)
+            .map_err(|_| io::Error::other("the kernel refuses background requests"))?;
+        Ok(())
+    }
+
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match self.engine.names().lookup(parent.0, name.as_bytes()) {
+            Err(Error::Errno(libc::ENOENT)) => reply.entry(&NAME_TTL, &no_entry(), NO_GENERATION),
+            found => self.entry("look up a name", found, reply),
+        }
+    }
+
+    fn forget(&self, _req: &Request, ino: INodeNo, _nlookup: u64) {
+        self.engine.forget(ino.0);
+    }
+
+    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        match self.engine.getattr(ino.0) {
+            Ok(attr) => reply.attr(&attr_ttl(&attr), &file_attr(&attr)),
+            Err(error) => reply.error(self.fail(&error, "stat")),
+        }
+    }
+
+    fn setattr(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let mut set = SetAttr {
+            mode,
+            uid,
+            gid,
+            atime: atime.map(time_or_now),
+            mtime: mtime.map(time_or_now),
+            kill_privileges: false,
+        };
+        // A request without any field is the kernel's way to say: clear set-user-id and the like.
+        let nothing = mode.is_none() && uid.is_none() && gid.is_none() && atime.is_none() && mtime.is_none();
+        set.kill_privileges = nothing && size.is_none() && ctime.is_none();
+        let truncated = size.map_or(Ok(()), |size| self.engine.truncate(ino.0, size, caller(req)));
+        let done = truncated.and_then(|()| {
+            if nothing && !set.kill_privileges {
+                self.engine.getattr(ino.0)
+            } else {
+                self.engine.setattr(ino.0, &set)
+            }
+        });
+        match done {
+            Ok(attr) => reply.attr(&attr_ttl(&attr), &file_attr(&attr)),
+            Err(error) => reply.error(self.fail(&error, "change attributes")),
+        }
+    }
+
+    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.engine.names().readlink(ino.0) {
+            Ok(target) => reply.data(&target),
+            Err(error) => reply.error(self.fail(&error, "read a symbolic link")),
+        }
+    }
+
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let (parent, name, who) = (parent.0, name.as_bytes(), caller(req));
+        let made = if mode & libc::S_IFMT == libc::S_IFREG {
+            self.engine.make_file(parent, name, mode, who)
+        } else {
+            self.writable(|| self.engine.names().mknod(parent, name, mode, rdev, who))
+        };
+        self.entry("make a node", made, reply);
+    }
+
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        let made = self.writable(|| self.engine.names().mkdir(parent.0, name.as_bytes(), mode, caller(req)));
+        self.entry("make a directory", made, reply);
+    }
+
+    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.empty("remove a name", self.engine.unlink(parent.0, name.as_bytes()), reply);
+    }
+
+    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let done = self.writable(|| self.engine.names().rmdir(parent.0, name.as_bytes()).map(drop));
+        self.empty("remove a directory", done, reply);
+    }
+
+    fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let target = target.as_os_str().as_bytes();
+        let made =
+            self.writable(|| self.engine.names().symlink(parent.0, name.as_bytes(), target, caller(req)));
+        self.entry("make a symbolic link", made, reply);
+    }
+
+    fn rename(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let over = match flags {
+            RenameFlags::RENAME_NOREPLACE => Over::Refuse,
+            RenameFlags::RENAME_EXCHANGE => Over::Exchange,
+            flags if flags.is_empty() => Over::Replace,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        let from = Place { parent: parent.0, name: name.as_bytes() };
+        let to = Place { parent: newparent.0, name: newname.as_bytes() };
+        self.empty("rename", self.writable(|| self.engine.names().rename(from, to, over)), reply);
+    }
+
+    fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        let made = self.writable(|| self.engine.names().link(ino.0, newparent.0, newname.as_bytes()));
+        self.entry("make a link", made, reply);
+    }
+
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let opened = match self.engine.open(ino.0, flags.0, caller(req)) {
+            Ok(opened) => opened,
+            Err(error) => return reply.error(self.fail(&error, "open a file")),
+        };
+        match &opened.how {
+            How::Daemon { direct, keep_cache } => {
+                reply.opened(FileHandle(opened.fh), open_flags(*direct, *keep_cache));
+            }
+            How::Passthrough(hot) => match self.backings.open(ino.0, || reply.open_backing(&hot.file)) {
+                Ok(id) => reply.opened_passthrough(FileHandle(opened.fh), FopenFlags::empty(), &id),
+                Err(error) => reply.error(self.unbacked(opened.fh, &error)),
+            },
+        }
+    }
+
+    fn create(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let (attr, opened) = match self.engine.create(parent.0, name.as_bytes(), mode, flags, caller(req)) {
+            Ok(created) => created,
+            Err(error) => return reply.error(self.fail(&error, "create a file")),
+        };
+        let (ttl, file, fh) = (attr_ttl(&attr), file_attr(&attr), FileHandle(opened.fh));
+        match &opened.how {
+            How::Daemon { direct, keep_cache } => {
+                reply.created(&ttl, &file, NO_GENERATION, fh, open_flags(*direct, *keep_cache));
+            }
+            How::Passthrough(hot) => {
+                match self.backings.open(attr.inode.ino, || reply.open_backing(&hot.file)) {
+                    Ok(id) => {
+                        reply.created_passthrough(&ttl, &file, NO_GENERATION, fh, FopenFlags::empty(), &id)
+                    }
+                    Err(error) => reply.error(self.unbacked(opened.fh, &error)),
+                }
+            }
+        }
+    }
+
+    fn read(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        READ_BUF.with_borrow_mut(|buf| {
+            let size = size as usize;
+            if buf.len() < size {
+                buf.resize(size, 0);
+            }
+            let space = buf.get_mut(..size).unwrap_or_default();
+            match self.engine.read(fh.0, offset, space) {
+                Ok(read) => reply.data(space.get(..read).unwrap_or_default()),
+                Err(error) => reply.error(self.fail(&error, "read")),
+            }
+        });
+    }
+
+    fn write(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        match self.engine.write(fh.0, offset, data, kill) {
+            Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+            Err(error) => reply.error(self.fail(&error, "write")),
+        }
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.backings.release(ino.0);
+        self.empty("close a file", self.engine.release(fh.0), reply);
+    }
+
+    fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        // Nothing to do at close(2), and saying so once spares a request at every close.
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        self.empty("fsync", self.engine.fsync(fh.0, datasync), reply);
+    }
+
+    fn opendir(&self, _req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        reply.opened(FileHandle(self.dirs.open()), FopenFlags::empty());
+    }
+
+    fn readdir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let listed = self.dirs.list(&self.engine, ino.0, fh.0, offset, &mut |entry| {
+            let name = OsStr::from_bytes(&entry.name);
+            Ok(reply.add(INodeNo(entry.ino), entry.cookie, file_type(entry.kind), name))
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(self.fail(&error, "list a directory")),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let listed = self.dirs.list(&self.engine, ino.0, fh.0, offset, &mut |entry| {
+            let attr = match self.engine.getattr(entry.ino) {
+                Ok(attr) => attr,
+                // Removed since the listing was read.
+                Err(Error::Errno(libc::ENOENT)) => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            let name = OsStr::from_bytes(&entry.name);
+            let file = file_attr(&attr);
+            Ok(reply.add(INodeNo(entry.ino), entry.cookie, name, &attr_ttl(&attr), &file, NO_GENERATION))
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(self.fail(&error, "list a directory")),
+        }
+    }
+
+    fn releasedir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.dirs.close(fh.0);
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.empty("fsync a directory", self.engine.sync_names(), reply);
+    }
+
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        match self.engine.space() {
+            Ok(space) => reply.statfs(
+                space.f_blocks,
+                space.f_bfree,
+                space.f_bavail,
+                space.f_files,
+                space.f_ffree,
+                u32::try_from(space.f_bsize).unwrap_or(4096),
+                255,
+                u32::try_from(space.f_frsize).unwrap_or(4096),
+            ),
+            Err(error) => reply.error(self.fail(&error, "statfs")),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let must = match flags {
+            0 => Must::Any,
+            libc::XATTR_CREATE => Must::Create,
+            libc::XATTR_REPLACE => Must::Replace,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        let done = self.writable(|| self.engine.names().setxattr(ino.0, name.as_bytes(), value, must));
+        self.empty("set an extended attribute", done, reply);
+    }
+
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let value = if ino.0 == ROOT && name == STORE_XATTR {
+            Ok(self.engine.store().as_os_str().as_bytes().to_vec())
+        } else {
+            self.engine.names().getxattr(ino.0, name.as_bytes())
+        };
+        self.xattr("read an extended attribute", value, size, reply);
+    }
+
+    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.xattr("list extended attributes", self.engine.names().listxattr(ino.0), size, reply);
+    }
+
+    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let done = self.writable(|| self.engine.names().removexattr(ino.0, name.as_bytes()));
+        self.empty("remove an extended attribute", done, reply);
+    }
+
+    fn ioctl(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        _cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn fallocate(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        self.empty("fallocate", self.engine.fallocate(fh.0, mode, offset, length), reply);
+    }
+
+    fn lseek(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        let found = u64::try_from(offset)
+            .map_err(|_| Error::Errno(libc::ENXIO))
+            .and_then(|offset| self.engine.seek(fh.0, offset, whence));
+        match found {
+            Ok(offset) => reply.offset(offset.cast_signed()),
+            Err(error) if error.errno() == libc::ENXIO => reply.error(Errno::ENXIO),
+            Err(error) => reply.error(self.fail(&error, "seek")),
+        }
+    }
+
+    fn copy_file_range(
+        &self,
+        _req: &Request,
+        _ino_in: INodeNo,
+        fh_in: FileHandle,
+        offset_in: u64,
+        _ino_out: INodeNo,
+        fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        match self.engine.copy_range((fh_in.0, offset_in), (fh_out.0, offset_out), len) {
+            Ok(copied) => reply.written(u32::try_from(copied).unwrap_or(u32::MAX)),
+            Err(error) => reply.error(self.fail(&error, "copy a range")),
+        }
+    }
+}
+
+impl Ckptfs {
+    /// A passthrough open that the kernel did not take: the handle is closed again.
+    fn unbacked(&self, fh: u64, error: &io::Error) -> Errno {
+        let path = self.engine.store().to_owned();
+        let source = io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO));
+        let error = Error::Io { what: "register a backing file of", path, source };
+        if let Err(error) = self.engine.release(fh) {
+            self.engine.report(&error, "close a file");
+        }
+        self.fail(&error, "open a file by passthrough")
+    }
+}

@@ -1,0 +1,12 @@
+//! The kernel's side: decodes a request, calls the engine, replies. No decisions.
+//!
+//! Only this folder knows `fuser`.
+
+mod backing;
+mod convert;
+mod dirs;
+mod filesystem;
+mod mount;
+pub mod session;
+
+pub use session::{MountSpec, Mounted, Passthrough};

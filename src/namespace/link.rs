@@ -1,0 +1,44 @@
+//! Hard links.
+
+use super::change::Change;
+use super::{Namespace, check_name};
+use crate::base::clock::Time;
+use crate::base::{Error, Result};
+use crate::catalog::keys::Ino;
+use crate::catalog::records::Inode;
+
+/// Most names of one file, as ext4 has it.
+pub const LINK_MAX: u32 = 65_000;
+
+impl Namespace {
+    /// Gives inode `ino` one more name. `EPERM` for directories, `EMLINK` above [`LINK_MAX`], `ENOENT`
+    /// for a file that has lost its last name.
+    pub fn link(&self, ino: Ino, parent: Ino, name: &[u8]) -> Result<Inode> {
+        check_name(name)?;
+        let mut naming = self.naming();
+        let mut change = Change::new(self);
+        let mut inode = change.inode(ino)?;
+        if inode.is_dir() {
+            return Err(Error::Errno(libc::EPERM));
+        }
+        if inode.nlink == 0 {
+            return Err(Error::Errno(libc::ENOENT));
+        }
+        if inode.nlink >= LINK_MAX {
+            return Err(Error::Errno(libc::EMLINK));
+        }
+        if change.dir(parent)?.nlink == 0 {
+            return Err(Error::Errno(libc::ENOENT));
+        }
+        if self.entry(parent, name)?.is_some() {
+            return Err(Error::Errno(libc::EEXIST));
+        }
+        let now = Time::now();
+        inode.nlink += 1;
+        inode.ctime = now;
+        change.enter(parent, name, &inode, true, now)?;
+        change.put(inode.clone());
+        change.commit(&mut naming)?;
+        Ok(inode)
+    }
+}

@@ -1,0 +1,46 @@
+//! Making names durable.
+//!
+//! Order: the bytes of every file that an unsynced rename put over another are made durable, then
+//! the barrier is appended, then the journal is made durable, then what those renames replaced may go.
+
+use super::Namespace;
+use super::undo::Replacement;
+use crate::base::Result;
+use crate::catalog::keys::Ino;
+
+/// What a sync has achieved.
+#[derive(Debug)]
+pub struct Synced {
+    /// Records up to this sequence number are durable.
+    pub durable: u64,
+    /// Replaced inodes that wait for nothing any more.
+    pub free: Vec<Ino>,
+}
+
+impl Namespace {
+    /// Makes everything that was answered before this call durable; `flush` makes a file's bytes durable.
+    pub fn sync(&self, flush: &dyn Fn(Ino) -> Result<()>) -> Result<Synced> {
+        let notes = self.meta.unsynced_notes();
+        for (_, note) in &notes {
+            if let Some(replacement) = Replacement::decode(note) {
+                flush(replacement.new)?;
+            }
+        }
+        let last = notes.last().map(|(seq, _)| *seq);
+        if let Some(last) = last {
+            self.meta.barrier(last)?;
+        }
+        let durable = self.meta.sync()?;
+        let mut free = Vec::new();
+        if let Some(last) = last {
+            self.naming().replaced.retain(|(seq, ino)| {
+                let waits = *seq > last;
+                if !waits {
+                    free.push(*ino);
+                }
+                waits
+            });
+        }
+        Ok(Synced { durable, free })
+    }
+}

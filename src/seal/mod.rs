@@ -1,0 +1,8 @@
+//! Content between hot files and chunks: written in the background, read on demand, filled back into plain files.
+
+pub mod hydrate;
+pub mod queue;
+pub mod read;
+pub mod read_ahead;
+pub mod stored;
+pub mod write;

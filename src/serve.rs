@@ -1,0 +1,156 @@
+//! The daemon: a locked store, its engine, and the mount, from the first open to the last sync.
+//!
+//! Order: lock, engine, mount, background work, `ready`; requests are answered until the mount is gone;
+//! then the engine is shut down, and the lock is freed last.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::config::{self, MountOptions};
+use crate::base::monitor::{Monitor, Silent};
+use crate::base::{Error, IoContext, Result};
+use crate::cli::{Daemon, Ready};
+use crate::control::status::{LastError, PassthroughStatus, Sealing, Status, path_text, rfc3339};
+use crate::control::{Handler, Leave};
+use crate::engine::layout::Store;
+use crate::engine::status::Report;
+use crate::engine::workers::Workers;
+use crate::engine::{Engine, Options};
+use crate::fuse::session::Unmounter;
+use crate::fuse::{MountSpec, Mounted, Passthrough};
+use crate::namespace::Caller;
+
+/// The filesystem behind `ckptfs mount`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filesystem;
+
+impl Daemon for Filesystem {
+    fn serve(&self, options: &MountOptions, store: &Path, mountpoint: &Path, ready: Ready<'_>) -> Result<()> {
+        let store = Store::open(store, mountpoint)?;
+        let root = store.layout.root().to_owned();
+        let owner =
+            Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+        let engine = Engine::start(&root, engine_options(options, &root)?, owner, &Silent)?;
+        let mounted = Mounted::new(engine.clone(), &mount_spec(options, &root, mountpoint))?;
+        let workers = Workers::start(&engine)?;
+        let unmounter = mounted.unmounter();
+        let handler = Arc::new(Running {
+            engine: engine.clone(),
+            unmounter: unmounter.clone(),
+            mountpoint: mountpoint.to_owned(),
+            holder: store.lock.holder().clone(),
+            no_passthrough: mounted.no_passthrough.clone(),
+        });
+        let serving = std::thread::Builder::new().name("mount".to_owned()).spawn(move || mounted.serve());
+        let serving = serving.context("start a thread for", &root)?;
+        if let Err(error) = ready(handler) {
+            unmounter.detach()?;
+            return Err(error);
+        }
+        let served =
+            serving.join().unwrap_or_else(|_| Err(Error::Refused("the mount's thread panicked".to_owned())));
+        engine.shut_down(&workers)?;
+        served
+    }
+}
+
+fn engine_options(options: &MountOptions, store: &Path) -> Result<Options> {
+    let space = rustix::fs::statvfs(store).context("statfs", store)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Options {
+        settle: options.settle,
+        hot_cache_bytes: options.hot_cache_bytes(space.f_bavail.saturating_mul(space.f_frsize)),
+        cache_bytes: options.cache_bytes,
+        threads: options.threads,
+        hydrate_threads: cores.min(8),
+        hot: Some(options.hot_folder(store)),
+    })
+}
+
+fn mount_spec(options: &MountOptions, store: &Path, mountpoint: &Path) -> MountSpec {
+    MountSpec {
+        mountpoint: mountpoint.to_owned(),
+        name: options.fsname.clone().unwrap_or_else(|| path_text(store)),
+        allow_other: options.allow_other,
+        read_only: options.ro,
+        suid: options.suid,
+        dev: options.dev,
+        noexec: options.noexec,
+        passthrough: match options.passthrough {
+            config::Passthrough::Auto => Passthrough::Auto,
+            config::Passthrough::On => Passthrough::On,
+            config::Passthrough::Off => Passthrough::Off,
+        },
+    }
+}
+
+/// A running daemon, as the control socket sees it.
+struct Running {
+    engine: Arc<Engine>,
+    unmounter: Unmounter,
+    mountpoint: std::path::PathBuf,
+    holder: crate::engine::lock::Holder,
+    no_passthrough: Option<String>,
+}
+
+impl Handler for Running {
+    fn status(&self) -> Status {
+        let (report, failure) = match self.engine.report_status() {
+            Ok(report) => (report, None),
+            Err(error) => (Report::default(), Some(error.to_string())),
+        };
+        let free = self.engine.space().map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize));
+        let stored = report.packs.stored_bytes;
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: self.holder.pid,
+            host: self.holder.host.clone(),
+            store: path_text(self.engine.store()),
+            mountpoint: path_text(&self.mountpoint),
+            since: self.holder.since.clone(),
+            health: match (&report.poisoned, failure) {
+                (Some(why), _) => format!("read-only: {why}"),
+                (None, Some(why)) => format!("not readable: {why}"),
+                (None, None) => "ok".to_owned(),
+            },
+            passthrough: PassthroughStatus {
+                on: self.no_passthrough.is_none(),
+                why: self
+                    .no_passthrough
+                    .clone()
+                    .unwrap_or_else(|| "the kernel works on hot files by itself".to_owned()),
+            },
+            sealing: Sealing {
+                queued_files: report.queued_files as u64,
+                queued_bytes: report.queued_bytes,
+                in_progress: report.in_progress as u64,
+                sealed_files: report.sealed_files,
+                sealed_bytes: report.sealed_bytes,
+                lag_seconds: report.lag.as_secs(),
+            },
+            hot_files: report.hot_files,
+            hot_bytes: report.hot_bytes,
+            logical_bytes: report.logical_bytes,
+            stored_bytes: stored,
+            ratio: (stored > 0).then(|| report.sealed_live_bytes as f64 / stored as f64),
+            chunks: report.packs.chunks,
+            free_bytes: free,
+            last_errors: report
+                .faults
+                .iter()
+                .map(|fault| LastError { time: rfc3339(fault.at), what: fault.what.clone() })
+                .collect(),
+        }
+    }
+
+    fn seal_all(&self, progress: &dyn Monitor) -> Result<()> {
+        self.engine.seal_all(progress)
+    }
+
+    fn request_unmount(&self, how: Leave) -> Result<()> {
+        match how {
+            Leave::IfIdle => self.unmounter.unmount(),
+            Leave::Now => self.unmounter.detach(),
+        }
+    }
+}
