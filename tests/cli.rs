@@ -1,0 +1,96 @@
+//! What a user sees of the program without a mount: usage errors, refusals, exit codes, and the reference page.
+
+// A test stops where it fails, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+
+/// Runs the program; gives exit code, stdout and stderr.
+fn ckptfs(args: &[&str]) -> (i32, String, String) {
+    let done = Command::cargo_bin("ckptfs").unwrap().args(args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (done.status.code().unwrap(), text(&done.stdout), text(&done.stderr))
+}
+
+/// One line, of this exit code, with these parts.
+#[track_caller]
+fn refused(args: &[&str], code: i32, parts: &[&str]) {
+    let (got, out, said) = ckptfs(args);
+    assert_eq!((got, out.as_str()), (code, ""), "{said}");
+    assert!(said.starts_with("ckptfs: ") && said.trim_end().lines().count() == 1, "{said}");
+    for part in parts {
+        assert!(said.contains(part), "{part:?} in {said:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_one_line_with_exit_code_2() {
+    refused(&["mount", "/s", "/m", "--setle", "1s"], 2, &["'--setle'", "'--settle'"]);
+    refused(&["mount", "/s", "/m", "--xyzzy"], 2, &["'--xyzzy'", "nearest"]);
+    refused(&["mount", "/s", "/m", "-o", "hot_cach=1"], 2, &["'hot_cach'", "'hot_cache'"]);
+    refused(&["mount", "/s", "/m", "--cache", "lots"], 2, &["cache", "'lots'", "16GiB"]);
+    refused(&["mount", "/s", "/m", "-o", "settle"], 2, &["settle=TIME"]);
+    refused(&["mount", "/s"], 2, &["MOUNTPOINT"]);
+    refused(&["mont", "a", "b"], 2, &["'mont'", "'mount'"]);
+    refused(&[], 2, &["--help"]);
+}
+
+#[test]
+fn the_config_of_the_store_is_checked_like_flags() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("s");
+    fs::create_dir(&store).unwrap();
+    fs::write(store.join("config.toml"), "thread = 2\n").unwrap();
+    let (store, at) = (store.to_str().unwrap(), dir.path().join("m"));
+    refused(&["mount", store, at.to_str().unwrap()], 2, &["'thread'", "'threads'", "config.toml"]);
+}
+
+#[test]
+fn a_mountpoint_that_will_not_do_is_refused_and_no_store_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::create_dir(path("full")).unwrap();
+    fs::write(path("full/model.pt"), b"x").unwrap();
+    for as_called in [&["mount"][..], &[]] {
+        let call = |at: &str| {
+            [as_called, &[&path("store"), at][..]].concat().iter().map(|s| s.to_string()).collect::<Vec<_>>()
+        };
+        let refused = |at: &str, part| {
+            let words = call(at);
+            refused(&words.iter().map(String::as_str).collect::<Vec<_>>(), 1, &[part]);
+        };
+        refused(&path("full"), "nonempty");
+        refused(&path("full/model.pt"), "not a directory");
+        refused(&path("none"), "mkdir -p");
+    }
+    assert!(!Path::new(&path("store")).exists());
+}
+
+#[test]
+fn paths_that_are_no_store_and_no_mount_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    refused(&["status", path], 1, &[path, "ckptfs status"]);
+    refused(&["unmount", path], 1, &[path]);
+}
+
+#[test]
+fn help_and_version_go_to_stdout_and_succeed() {
+    let (code, out, _) = ckptfs(&["mount", "--help"]);
+    assert!(code == 0 && out.contains("/etc/fstab") && out.contains("--hot_cache"), "{out}");
+    assert!(ckptfs(&["--version"]).1.starts_with("ckptfs "));
+}
+
+#[test]
+fn the_reference_page_is_what_the_help_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+    let wanted = ckptfs::cli::reference();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&page, &wanted).unwrap();
+    }
+    let held = fs::read_to_string(&page).unwrap_or_default();
+    assert!(held == wanted, "docs/cli.md is old; renew it: UPDATE=1 cargo test --test cli");
+}
