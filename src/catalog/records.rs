@@ -93,6 +93,8 @@ pub struct Inode {
     pub btime: Time,
     /// How many extended attributes it has.
     pub xattrs: u32,
+    /// Its bytes always go through the daemon (SQLite's files).
+    pub daemon_only: bool,
     /// What its kind has beyond that.
     pub body: Body,
 }
@@ -124,6 +126,7 @@ impl Inode {
         for time in [self.atime, self.mtime, self.ctime, self.btime] {
             out.i64(time.secs).u32(time.nanos);
         }
+        out.u8(u8::from(self.daemon_only));
         match &self.body {
             Body::Special => out.u8(0),
             Body::Dir { parent, entries } => out.u8(1).u64(*parent).u64(*entries),
@@ -144,6 +147,11 @@ impl Inode {
         let (ino, mode, uid, gid) = (c.u64()?, c.u32()?, c.u32()?, c.u32()?);
         let (nlink, rdev, xattrs) = (c.u32()?, c.u32()?, c.u32()?);
         let (atime, mtime, ctime, btime) = (time(&mut c)?, time(&mut c)?, time(&mut c)?, time(&mut c)?);
+        let daemon_only = match c.u8()? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
         let body = match c.u8()? {
             0 => Body::Special,
             1 => Body::Dir { parent: c.u64()?, entries: c.u64()? },
@@ -154,7 +162,21 @@ impl Inode {
             _ => return None,
         };
         c.end()?;
-        Some(Inode { ino, mode, uid, gid, nlink, rdev, atime, mtime, ctime, btime, xattrs, body })
+        Some(Inode {
+            ino,
+            mode,
+            uid,
+            gid,
+            nlink,
+            rdev,
+            atime,
+            mtime,
+            ctime,
+            btime,
+            xattrs,
+            daemon_only,
+            body,
+        })
     }
 }
 
@@ -214,6 +236,7 @@ mod tests {
             ctime: t,
             btime: t,
             xattrs: 1,
+            daemon_only: true,
             body,
         }
     }

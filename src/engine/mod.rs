@@ -183,6 +183,7 @@ impl Engine {
         let removed = self.ns.unlink(parent, name, |ino| self.live.is_held(ino))?;
         if removed.inode.nlink == 0 {
             self.cache.remove(removed.inode.ino);
+            self.queue.forget(removed.inode.ino);
         }
         match removed.dropped {
             Some((id, seq)) => self.bury(id, seq),

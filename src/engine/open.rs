@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
+
 use super::attr::{Attr, merge_times, set_hot_times};
 use super::live::{HotFile, Live, OpenState, Source, Way};
 use super::{Engine, Handle};
@@ -57,14 +59,20 @@ impl Engine {
 
     /// Makes a regular file.
     pub fn make_file(&self, parent: Ino, name: &[u8], mode: u32, caller: Caller) -> Result<Inode> {
+        self.make_with_hot(parent, name, mode, caller).map(|(inode, _)| inode)
+    }
+
+    fn make_with_hot(&self, parent: Ino, name: &[u8], mode: u32, caller: Caller) -> Result<(Inode, HotFile)> {
         self.check_writable()?;
-        let hot = self.ns.next_hot()?;
-        drop(self.hot.create(hot)?);
-        let made = self.ns.create(parent, name, mode, caller, hot);
-        if made.is_err() {
-            self.hot.delete(hot)?;
+        let id = self.ns.next_hot()?;
+        let file = self.hot.create(id)?;
+        match self.ns.create(parent, name, mode, caller, id, sqlite::is_name(name)) {
+            Ok(inode) => Ok((inode, HotFile { id, file, writable: false })),
+            Err(error) => {
+                self.hot.delete(id)?;
+                Err(error)
+            }
         }
-        made
     }
 
     /// Makes and opens a regular file.
@@ -76,9 +84,25 @@ impl Engine {
         flags: i32,
         caller: Caller,
     ) -> Result<(Attr, Opened)> {
-        let inode = self.make_file(parent, name, mode, caller)?;
-        let opened = self.open(inode.ino, flags & !libc::O_TRUNC, caller)?;
-        Ok((self.attr(inode)?, opened))
+        let (inode, hot) = self.make_with_hot(parent, name, mode, caller)?;
+        let live = self.live.get(inode.ino);
+        live.hold();
+        let opened = self.open_new(&live, hot, flags, inode.daemon_only);
+        if opened.is_err() {
+            self.let_go(&live);
+        }
+        Ok((Attr { inode, size: 0, blocks: 0, volatile: true }, opened?))
+    }
+
+    /// Opens a file that was made a moment ago. Another may have opened it meanwhile, by its name.
+    fn open_new(&self, live: &Arc<Live>, hot: HotFile, flags: i32, daemon_only: bool) -> Result<Opened> {
+        let mut state = live.lock();
+        let content = Content::Hot(hot.id);
+        let passthrough = self.passthrough_fits(flags) && !daemon_only;
+        if live.way().is_none() && passthrough {
+            live.set_way(&mut state, Some(Way::Passthrough(Arc::new(hot))));
+        }
+        self.add_handle(live, state, &content, flags, passthrough)
     }
 
     fn open_held(&self, live: &Arc<Live>, flags: i32, caller: Caller) -> Result<Opened> {
@@ -92,6 +116,7 @@ impl Engine {
         if writable || truncate {
             self.check_writable()?;
         }
+        let passthrough = self.passthrough_fits(flags) && !inode.daemon_only;
         let content = if truncate {
             self.empty(live, &mut state, inode)?
         } else if writable {
@@ -102,10 +127,22 @@ impl Engine {
         if truncate && caller.uid != 0 {
             self.kill_privileges(live.ino)?;
         }
-        let way = self.way(live, &mut state, &content, flags)?;
+        self.add_handle(live, state, &content, flags, passthrough)
+    }
+
+    fn add_handle(
+        &self,
+        live: &Arc<Live>,
+        mut state: MutexGuard<'_, OpenState>,
+        content: &Content,
+        flags: i32,
+        passthrough: bool,
+    ) -> Result<Opened> {
+        let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
+        let way = self.way(live, &mut state, content, writable, passthrough)?;
         state.handles += 1;
         state.writers += usize::from(writable);
-        let how = self.how(live.ino, &way, &content, flags);
+        let how = self.how(live.ino, &way, content, flags);
         drop(state);
         let fh =
             self.handles.add(Handle { live: live.clone(), writable, data_sync: flags & libc::O_DSYNC != 0 });
@@ -117,9 +154,14 @@ impl Engine {
     }
 
     /// The way for one more open: that of the inode if it is open already, else the best there is.
-    fn way(&self, live: &Live, state: &mut OpenState, content: &Content, flags: i32) -> Result<Way> {
-        let access = flags & libc::O_ACCMODE;
-        let writable = access != libc::O_RDONLY;
+    fn way(
+        &self,
+        live: &Live,
+        state: &mut OpenState,
+        content: &Content,
+        writable: bool,
+        passthrough: bool,
+    ) -> Result<Way> {
         let way = match live.way() {
             Some(Way::Daemon(Source::Hot(hot))) if writable && !hot.writable => {
                 Way::Daemon(Source::Hot(Arc::new(open_hot(&self.hot, hot.id, true)?)))
@@ -128,8 +170,7 @@ impl Engine {
             None => match content.hot() {
                 Some(id) => {
                     let hot = Arc::new(open_hot(&self.hot, id, false)?);
-                    let unprovable = self.hot.on_overlay() && access == libc::O_RDWR;
-                    if self.passthrough() && !unprovable && !sqlite::has_header(&hot.file) {
+                    if passthrough && !sqlite::has_header(&hot.file) {
                         Way::Passthrough(hot)
                     } else if writable {
                         Way::Daemon(Source::Hot(Arc::new(open_hot(&self.hot, id, true)?)))
@@ -142,6 +183,11 @@ impl Engine {
         };
         live.set_way(state, Some(way.clone()));
         Ok(way)
+    }
+
+    /// Whether an open with these flags may go by passthrough: not where a mapping could not be proved gone.
+    fn passthrough_fits(&self, flags: i32) -> bool {
+        self.passthrough() && !(self.hot.on_overlay() && flags & libc::O_ACCMODE == libc::O_RDWR)
     }
 
     fn how(&self, ino: Ino, way: &Way, content: &Content, flags: i32) -> How {

@@ -4,10 +4,11 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
+use rustix::fs::{Mode, OFlags};
 
 use crate::base::clock::Time;
 use crate::base::{IoContext, Result, durable};
@@ -90,14 +91,13 @@ impl HotDir {
         self.root.join(format!("{:02x}/{id:016x}", id & 0xff))
     }
 
-    /// Makes hot file `id`, empty, open for reading and writing.
+    /// Makes hot file `id`, empty, open for reading: a descriptor that can write would refuse the lease.
     pub fn create(&self, id: HotId) -> Result<File> {
         let path = self.path(id);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(0o600);
-        let file = options.open(&path).context("create", &path)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).context("create", &path)?;
         self.new.lock().insert(id);
-        Ok(file)
+        Ok(file.into())
     }
 
     /// Opens hot file `id` for reading.
@@ -166,13 +166,15 @@ impl HotDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hot::lease;
 
     #[test]
     fn a_hot_file_is_made_listed_measured_and_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let hot = HotDir::open(dir.path()).unwrap();
         let file = hot.create(0x1234).unwrap();
-        file.set_len(77).unwrap();
+        assert!(lease::is_quiet(&file, &hot.path(0x1234)).unwrap());
+        hot.open_write(0x1234).unwrap().set_len(77).unwrap();
         hot.sync(0x1234, &file, true).unwrap();
         assert_eq!(hot.attr(0x1234).unwrap().size, 77);
         assert_eq!(hot.list().unwrap(), vec![0x1234]);

@@ -14,16 +14,28 @@ use crate::catalog::records::{Body, Content, Inode};
 pub const SYMLINK_MAX_BYTES: usize = 4095;
 
 impl Namespace {
-    /// A regular file whose bytes will be in hot file `hot`, which exists and is empty.
-    pub fn create(&self, parent: Ino, name: &[u8], mode: u32, caller: Caller, hot: HotId) -> Result<Inode> {
+    /// A regular file whose bytes will be in hot file `hot`, which exists and is empty; `daemon_only` as in
+    /// [`Inode::daemon_only`].
+    pub fn create(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        mode: u32,
+        caller: Caller,
+        hot: HotId,
+        daemon_only: bool,
+    ) -> Result<Inode> {
         let mode = libc::S_IFREG | (mode & 0o7777);
-        self.make(parent, name, mode, caller, 0, |_| Body::File(Content::Hot(hot)))
+        self.make(parent, name, mode, caller, |inode| {
+            inode.daemon_only = daemon_only;
+            inode.body = Body::File(Content::Hot(hot));
+        })
     }
 
     /// A directory.
     pub fn mkdir(&self, parent: Ino, name: &[u8], mode: u32, caller: Caller) -> Result<Inode> {
         let mode = libc::S_IFDIR | (mode & 0o7777);
-        self.make(parent, name, mode, caller, 0, |parent| Body::Dir { parent, entries: 0 })
+        self.make(parent, name, mode, caller, |inode| inode.body = Body::Dir { parent, entries: 0 })
     }
 
     /// A symbolic link to `target`.
@@ -31,7 +43,8 @@ impl Namespace {
         if target.len() > SYMLINK_MAX_BYTES {
             return Err(Error::Errno(libc::ENAMETOOLONG));
         }
-        self.make(parent, name, libc::S_IFLNK | 0o777, caller, 0, |_| Body::Symlink(target.to_vec()))
+        let body = Body::Symlink(target.to_vec());
+        self.make(parent, name, libc::S_IFLNK | 0o777, caller, |inode| inode.body = body)
     }
 
     /// A fifo, socket or device node; `mode` has the type bits. Regular files go through [`create`](Self::create).
@@ -40,7 +53,7 @@ impl Namespace {
             libc::S_IFIFO | libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK => {}
             _ => return Err(Error::Errno(libc::EINVAL)),
         }
-        self.make(parent, name, mode & (libc::S_IFMT | 0o7777), caller, rdev, |_| Body::Special)
+        self.make(parent, name, mode & (libc::S_IFMT | 0o7777), caller, |inode| inode.rdev = rdev)
     }
 
     fn make(
@@ -49,8 +62,7 @@ impl Namespace {
         name: &[u8],
         mode: u32,
         caller: Caller,
-        rdev: u32,
-        body: impl FnOnce(Ino) -> Body,
+        fill: impl FnOnce(&mut Inode),
     ) -> Result<Inode> {
         check_name(name)?;
         let mut naming = self.naming();
@@ -63,7 +75,8 @@ impl Namespace {
             return Err(Error::Errno(libc::EEXIST));
         }
         let ino = naming.inos.take(&self.meta, keys::INO_LIMIT)?;
-        let mut inode = new_inode(ino, mode, caller, rdev, body(parent));
+        let mut inode = new_inode(ino, mode, caller);
+        fill(&mut inode);
         if dir.mode & libc::S_ISGID != 0 {
             inode.gid = dir.gid;
             if inode.is_dir() {

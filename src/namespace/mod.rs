@@ -109,8 +109,8 @@ impl Namespace {
         };
         let ns = Namespace { meta, naming: Mutex::new(naming), ghosts: orphan::Ghosts::default() };
         if ns.find(keys::ROOT)?.is_none() {
-            let body = Body::Dir { parent: keys::ROOT, entries: 0 };
-            let mut root = new_inode(keys::ROOT, libc::S_IFDIR | 0o755, owner, 0, body);
+            let mut root = new_inode(keys::ROOT, libc::S_IFDIR | 0o755, owner);
+            root.body = Body::Dir { parent: keys::ROOT, entries: 0 };
             root.nlink = 2;
             let mut change = Change::new(&ns);
             change.put(root);
@@ -145,8 +145,8 @@ impl Namespace {
     }
 }
 
-/// A fresh inode with one name and all times now.
-fn new_inode(ino: Ino, mode: u32, owner: Caller, rdev: u32, body: Body) -> Inode {
+/// A fresh inode with one name and all times now; its kind's own fields are still to be filled in.
+fn new_inode(ino: Ino, mode: u32, owner: Caller) -> Inode {
     let now = Time::now();
     Inode {
         ino,
@@ -154,13 +154,14 @@ fn new_inode(ino: Ino, mode: u32, owner: Caller, rdev: u32, body: Body) -> Inode
         uid: owner.uid,
         gid: owner.gid,
         nlink: 1,
-        rdev,
+        rdev: 0,
         atime: now,
         mtime: now,
         ctime: now,
         btime: now,
         xattrs: 0,
-        body,
+        daemon_only: false,
+        body: Body::Special,
     }
 }
 

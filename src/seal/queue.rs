@@ -44,14 +44,16 @@ impl SealQueue {
         let mut state = self.state.lock();
         state.refused.remove(&ino);
         let patience = state.sealed_before.get(&ino).copied().unwrap_or(0).min(PATIENCE_MAX);
-        state.insert(ino, Instant::now() + settle * 2u32.pow(patience));
-        self.changed.notify_one();
+        if state.insert(ino, Instant::now() + settle * 2u32.pow(patience)) {
+            self.changed.notify_one();
+        }
     }
 
     /// `ino` was not at rest, or could not be sealed: again after `wait`.
     pub fn again(&self, ino: Ino, wait: Duration) {
-        self.state.lock().insert(ino, Instant::now() + wait);
-        self.changed.notify_one();
+        if self.state.lock().insert(ino, Instant::now() + wait) {
+            self.changed.notify_one();
+        }
     }
 
     /// Somebody can still write to `ino`: again soon at first (the kernel lets go of a file a moment after
@@ -60,8 +62,19 @@ impl SealQueue {
         let mut state = self.state.lock();
         let wait = state.refused.get(&ino).map_or(NOT_QUIET.0, |before| (*before * 2).min(NOT_QUIET.1));
         state.refused.insert(ino, wait);
-        state.insert(ino, Instant::now() + wait);
-        self.changed.notify_one();
+        if state.insert(ino, Instant::now() + wait) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// `ino` is gone: nothing is left to seal.
+    pub fn forget(&self, ino: Ino) {
+        let mut state = self.state.lock();
+        if let Some((at, _)) = state.at.remove(&ino) {
+            state.due.remove(&(at, ino));
+        }
+        state.refused.remove(&ino);
+        state.sealed_before.remove(&ino);
     }
 
     /// `ino` has been sealed.
@@ -146,11 +159,13 @@ impl SealQueue {
 }
 
 impl State {
-    fn insert(&mut self, ino: Ino, at: Instant) {
+    /// Returns whether it is due before all others, so that somebody has to be told.
+    fn insert(&mut self, ino: Ino, at: Instant) -> bool {
         let (before, since) = self.at.get(&ino).copied().unwrap_or((at, Instant::now()));
         self.due.remove(&(before, ino));
         self.at.insert(ino, (at, since));
         self.due.insert((at, ino));
+        self.hurry || self.due.first() == Some(&(at, ino))
     }
 
     fn pop_due(&mut self) -> Option<Ino> {
