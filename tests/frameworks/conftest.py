@@ -1,0 +1,23 @@
+"""The mount of a test, once with passthrough and once without."""
+
+import os
+
+import pytest
+
+from mount import Mount
+
+
+@pytest.fixture(scope="session")
+def program() -> str:
+    """The ckptfs program under test, named by CKPTFS_BIN."""
+    path = os.environ.get("CKPTFS_BIN", "")
+    assert os.access(path, os.X_OK), f"CKPTFS_BIN is '{path}': set it to the ckptfs program (scripts/test.sh does)"
+    return path
+
+
+@pytest.fixture(params=["on", "off"], ids=lambda value: f"passthrough-{value}")
+def mount(request, program, tmp_path):
+    """An own store that is not mounted yet; unmounted again whatever the test does."""
+    owned = Mount(program, tmp_path, request.param)
+    yield owned
+    owned.drop()
