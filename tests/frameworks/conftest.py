@@ -4,6 +4,9 @@ import os
 
 import pytest
 
+# Before TensorFlow: loaded after it, what torch.optim imports lazily (triton) crashes the interpreter.
+import torch._dynamo  # noqa: F401
+
 from mount import Mount
 
 
