@@ -64,7 +64,7 @@ class Mount:
                 before, since = figures, time.monotonic()
             elif time.monotonic() - since >= STILL_SECONDS:
                 return status
-            time.sleep(0.05)
+            time.sleep(0.1)
         raise AssertionError(f"sealing did not finish within {SEAL_SECONDS} s: {status}")
 
     def drop(self) -> None:
