@@ -5,6 +5,7 @@
 
 pub mod attr;
 pub mod cache;
+pub mod close;
 pub mod copy;
 pub mod io;
 pub mod kept;
@@ -15,6 +16,7 @@ pub mod open;
 pub mod passthrough;
 pub mod recover;
 pub mod sealer;
+pub mod setattr;
 pub mod shutdown;
 pub mod status;
 pub mod sync;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use super::attr::{Attr, merge_times, set_hot_times};
+use super::attr::{Attr, set_hot_times};
 use super::live::{HotFile, Live, OpenState, Source, Way};
 use super::{Engine, Handle};
 use crate::base::clock::Time;
@@ -17,7 +17,6 @@ use crate::catalog::keys::{HotId, HotState, Ino};
 use crate::catalog::records::{Body, Content, Inode, Sealed};
 use crate::hot::{HotDir, sqlite};
 use crate::namespace::Caller;
-use crate::namespace::setattr::SetAttr;
 use crate::seal::hydrate::hydrate;
 use crate::seal::read::SealedFile;
 use crate::seal::stored;
@@ -286,120 +285,10 @@ impl Engine {
         }
         inode.content().copied().ok_or(Error::Errno(libc::EINVAL))
     }
-
-    /// Changes the size of a regular file.
-    pub fn truncate(&self, ino: Ino, size: u64, caller: Caller) -> Result<()> {
-        self.check_writable()?;
-        let live = self.live.get(ino);
-        live.hold();
-        let done = self.truncate_held(&live, size, caller);
-        if self.let_go(&live) {
-            self.schedule(ino);
-        }
-        done
-    }
-
-    fn truncate_held(&self, live: &Live, size: u64, caller: Caller) -> Result<()> {
-        let mut state = live.lock();
-        let inode = self.ns.inode(live.ino)?;
-        if inode.is_dir() {
-            return Err(Error::Errno(libc::EISDIR));
-        }
-        let content = if size == 0 {
-            self.empty(live, &mut state, inode)?
-        } else {
-            self.make_hot(live, &mut state, inode)?
-        };
-        if let (Some(id), true) = (content.hot(), size > 0) {
-            let path = self.hot.path(id);
-            self.hot.open_write(id)?.set_len(size).context("truncate", &path)?;
-        }
-        if caller.uid != 0 {
-            self.kill_privileges(live.ino)?;
-        }
-        Ok(())
-    }
-
-    /// Clears set-user-id, set-group-id and capabilities, where there is something to clear.
-    pub fn kill_privileges(&self, ino: Ino) -> Result<()> {
-        let inode = self.ns.inode(ino)?;
-        if inode.mode & (libc::S_ISUID | libc::S_ISGID) == 0 && inode.xattrs == 0 {
-            return Ok(());
-        }
-        let set = SetAttr { kill_privileges: true, ..SetAttr::default() };
-        self.ns.setattr(ino, &set).map(drop)
-    }
-
-    /// Closes a handle; the last writer's close schedules sealing.
-    pub fn release(&self, fh: u64) -> Result<()> {
-        let Some(handle) = self.handles.remove(fh) else { return Err(Error::Errno(libc::EBADF)) };
-        let live = &handle.live;
-        let mut state = live.lock();
-        state.handles -= 1;
-        state.writers -= usize::from(handle.writable);
-        if state.handles == 0 {
-            live.set_way(&mut state, None);
-        } else if let (0, Some(Way::Daemon(Source::Hot(hot)))) = (state.writers, live.way()) {
-            // The daemon's own writable descriptor would refuse the lease.
-            if hot.writable {
-                let hot = Arc::new(open_hot(&self.hot, hot.id, false)?);
-                live.set_way(&mut state, Some(Way::Daemon(Source::Hot(hot))));
-            }
-        }
-        let last_writer = handle.writable && state.writers == 0;
-        let closed = state.handles == 0;
-        drop(state);
-        self.let_go(live);
-        if closed && self.cache.bytes() > self.options.hot_cache_bytes {
-            // It was open when its turn to go came.
-            self.wake_sync.now();
-        }
-        if last_writer {
-            self.schedule(live.ino);
-        }
-        Ok(())
-    }
-
-    /// Lets an inode go and erases it if that was the last to hold an orphan. True if nobody holds it now.
-    fn let_go(&self, live: &Live) -> bool {
-        let free = live.let_go();
-        if free && let Err(error) = self.reap(live.ino) {
-            self.report(&error, "erase an unlinked file");
-        }
-        free
-    }
-
-    /// Changes attributes other than the size, in the record and in the hot file.
-    pub fn setattr(&self, ino: Ino, set: &SetAttr) -> Result<Attr> {
-        self.check_writable()?;
-        let live = self.live.get(ino);
-        let mut state = live.lock();
-        let inode = self.ns.inode(ino)?;
-        let mut set = *set;
-        if let Some(Content::Hot(id)) = inode.content() {
-            let path = self.hot.path(*id);
-            if set.atime.is_some() || set.mtime.is_some() {
-                let file = self.hot.open_read(*id)?;
-                set_hot_times(&file, set.atime, set.mtime).context("set times of", &path)?;
-                live.raise_epoch(&mut state);
-            } else {
-                // The record's ctime moves past what the hot file shows, so its mtime is recorded with it.
-                let mut merged = inode.clone();
-                merge_times(&mut merged, &self.hot.attr(*id)?);
-                set.mtime = Some(merged.mtime);
-            }
-        }
-        let attr = self.attr(self.ns.setattr(ino, &set)?);
-        drop(state);
-        if live.way().is_none() && matches!(inode.content(), Some(Content::Hot(_))) {
-            self.schedule(ino);
-        }
-        attr
-    }
 }
 
 /// Opens hot file `id`.
-fn open_hot(dir: &HotDir, id: HotId, writable: bool) -> Result<HotFile> {
+pub(super) fn open_hot(dir: &HotDir, id: HotId, writable: bool) -> Result<HotFile> {
     let file = if writable { dir.open_write(id)? } else { dir.open_read(id)? };
     Ok(HotFile { id, file, writable })
 }

@@ -1,0 +1,52 @@
+//! Closing files.
+//!
+//! Order: the handle is gone, the inode's way with the last one; then the inode is let go, and whoever lets
+//! go of an orphan last erases it; then the last writer's file waits to be sealed.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::live::{Live, Source, Way};
+use super::open::open_hot;
+use crate::base::{Error, Result};
+
+impl Engine {
+    /// Closes a handle; the last writer's close schedules sealing.
+    pub fn release(&self, fh: u64) -> Result<()> {
+        let Some(handle) = self.handles.remove(fh) else { return Err(Error::Errno(libc::EBADF)) };
+        let live = &handle.live;
+        let mut state = live.lock();
+        state.handles -= 1;
+        state.writers -= usize::from(handle.writable);
+        if state.handles == 0 {
+            live.set_way(&mut state, None);
+        } else if let (0, Some(Way::Daemon(Source::Hot(hot)))) = (state.writers, live.way()) {
+            // The daemon's own writable descriptor would refuse the lease.
+            if hot.writable {
+                let hot = Arc::new(open_hot(&self.hot, hot.id, false)?);
+                live.set_way(&mut state, Some(Way::Daemon(Source::Hot(hot))));
+            }
+        }
+        let last_writer = handle.writable && state.writers == 0;
+        let closed = state.handles == 0;
+        drop(state);
+        self.let_go(live);
+        if closed && self.cache.bytes() > self.options.hot_cache_bytes {
+            // It was open when its turn to go came.
+            self.wake_sync.now();
+        }
+        if last_writer {
+            self.schedule(live.ino);
+        }
+        Ok(())
+    }
+
+    /// Lets an inode go and erases it if that was the last to hold an orphan. True if nobody holds it now.
+    pub(super) fn let_go(&self, live: &Live) -> bool {
+        let free = live.let_go();
+        if free && let Err(error) = self.reap(live.ino) {
+            self.report(&error, "erase an unlinked file");
+        }
+        free
+    }
+}
