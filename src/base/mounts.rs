@@ -39,8 +39,12 @@ impl Mount {
 }
 
 /// Whether `path` lies on a FUSE mount whose daemon is gone.
+///
+/// Asked by statfs, which the kernel never answers from its cache; a daemon that ends at this very moment
+/// has the question aborted.
 pub fn is_dead(path: &Path) -> bool {
-    rustix::fs::stat(path).err() == Some(rustix::io::Errno::NOTCONN)
+    use rustix::io::Errno;
+    matches!(rustix::fs::statfs(path), Err(Errno::NOTCONN | Errno::CONNABORTED))
 }
 
 /// The mount table of this process, in the order of mounting.

@@ -229,8 +229,8 @@ impl Engine {
 
     fn hydrate(&self, inode: &Inode, sealed: &Sealed) -> Result<HotId> {
         let id = self.ns.next_hot()?;
-        let file = self.hot.create(id)?;
-        let path = self.hot.path(id);
+        drop(self.hot.create(id)?);
+        let (path, file) = (self.hot.path(id), self.hot.open_write(id)?);
         let filled = stored::load(&self.packs, &sealed.id)
             .and_then(|manifest| hydrate(&self.packs, &manifest, &file, &path, self.options.hydrate_threads))
             .and_then(|()| {
