@@ -66,7 +66,9 @@ tier_frameworks() {
     local work
     need_fuse
     need_root "passthrough needs CAP_SYS_ADMIN"
-    work=$(mktemp -d "$REPO/.cache/frameworks.XXXXXX")
+    work=${CKPTFS_TEST_DIR:-$LOGS}
+    mkdir -p "$work"
+    work=$(mktemp -d "$work/frameworks.XXXXXX")
     CKPTFS_BIN=$CKPTFS "$PYTHON" -m pytest tests/frameworks --basetemp="$work/tests" --durations=5 ||
         die "a framework does not find what it has saved; the stores are kept in $work"
     rm -r "$work"

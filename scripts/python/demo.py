@@ -150,7 +150,8 @@ def table(native: Run, mounted: list[Run], size: int, status: dict, sealed_secon
     print(f"{'blocked in a save, longest':34}{milliseconds[0]:>13.0f} ms{milliseconds[1]:>13.0f} ms")
     print(f"{f'bytes of {EPOCHS} checkpoints':34}{size / 1e6:>13.1f} MB{size / 1e6:>13.1f} MB")
     print(f"\nthe store holds {logical / 1e6:.1f} MB of files in {stored / 1e6:.1f} MB of packs, ", end="")
-    print(f"{status['hot_bytes'] / 1e6:.1f} MB of them also hot; sealing took {sealed_seconds:.1f} s in all")
+    print(f"{status['hot_bytes'] / 1e6:.1f} MB of them also hot as a cache")
+    print(f"the trainer waited for none of the sealing; after its end, unmount --wait took {sealed_seconds:.1f} s")
     print(f"saves went through {through}")
     print("after the kill, the resume and the sealing every tensor is the one of the undisturbed native run")
 
