@@ -4,7 +4,8 @@
 //! then the engine is shut down, and the lock is freed last.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use crate::base::config::{self, MountOptions};
 use crate::base::monitor::{Monitor, Silent};
@@ -20,6 +21,9 @@ use crate::fuse::session::Unmounter;
 use crate::fuse::{MountSpec, Mounted, Passthrough};
 use crate::namespace::Caller;
 
+/// How long those who use the mount may stay after a signal.
+const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+
 /// The filesystem behind `ckptfs mount`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Filesystem;
@@ -34,23 +38,56 @@ impl Daemon for Filesystem {
         let mounted = Mounted::new(engine.clone(), &mount_spec(options, &root, mountpoint))?;
         let workers = Workers::start(&engine)?;
         let unmounter = mounted.unmounter();
+        let (ended, events) = mpsc::channel();
         let handler = Arc::new(Running {
             engine: engine.clone(),
             unmounter: unmounter.clone(),
             mountpoint: mountpoint.to_owned(),
             holder: store.lock.holder().clone(),
             no_passthrough: mounted.no_passthrough.clone(),
+            events: ended.clone(),
         });
-        let serving = std::thread::Builder::new().name("mount".to_owned()).spawn(move || mounted.serve());
-        let serving = serving.context("start a thread for", &root)?;
+        let serve = move || {
+            let served = mounted.serve();
+            // Nobody listens any more when the process ends with the mount still busy.
+            drop(ended.send(Event::Served(served)));
+        };
+        std::thread::Builder::new()
+            .name("mount".to_owned())
+            .spawn(serve)
+            .context("start a thread for", &root)?;
         if let Err(error) = ready(handler) {
             unmounter.detach()?;
             return Err(error);
         }
-        let served =
-            serving.join().unwrap_or_else(|_| Err(Error::Refused("the mount's thread panicked".to_owned())));
+        let served = wait_for_end(&events);
         engine.shut_down(&workers)?;
         served
+    }
+}
+
+/// What ends a daemon's wait.
+enum Event {
+    /// The mount is gone.
+    Served(Result<()>),
+    /// A signal has detached the mount.
+    Leave,
+}
+
+/// Waits until the mount is gone, or, after a signal, until those who use it have had a moment to leave.
+fn wait_for_end(events: &mpsc::Receiver<Event>) -> Result<()> {
+    let died = || Err(Error::Refused("the mount's thread died; see the log".to_owned()));
+    match events.recv() {
+        Ok(Event::Served(served)) => served,
+        Ok(Event::Leave) => match events.recv_timeout(LEAVE_WITHIN) {
+            Ok(Event::Served(served)) => served,
+            Ok(Event::Leave) | Err(mpsc::RecvTimeoutError::Timeout) => {
+                tracing::warn!("the mount is still in use and ends all the same");
+                Ok(())
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => died(),
+        },
+        Err(mpsc::RecvError) => died(),
     }
 }
 
@@ -91,6 +128,7 @@ struct Running {
     mountpoint: std::path::PathBuf,
     holder: crate::engine::lock::Holder,
     no_passthrough: Option<String>,
+    events: mpsc::Sender<Event>,
 }
 
 impl Handler for Running {
@@ -150,7 +188,11 @@ impl Handler for Running {
     fn request_unmount(&self, how: Leave) -> Result<()> {
         match how {
             Leave::IfIdle => self.unmounter.unmount(),
-            Leave::Now => self.unmounter.detach(),
+            Leave::Now => {
+                self.unmounter.detach()?;
+                drop(self.events.send(Event::Leave));
+                Ok(())
+            }
         }
     }
 }

@@ -72,9 +72,10 @@ impl HotCache {
         out
     }
 
-    /// Bytes of all hot copies.
-    pub fn bytes(&self) -> u64 {
-        self.state.lock().bytes
+    /// Whether `ino` has a hot copy while all of them are above `budget` bytes.
+    pub fn is_above(&self, ino: Ino, budget: u64) -> bool {
+        let state = self.state.lock();
+        state.bytes > budget && state.by_ino.contains_key(&ino)
     }
 }
 
@@ -93,6 +94,6 @@ mod tests {
         assert_eq!(cache.above(299), vec![2]);
         assert_eq!(cache.above(0), vec![2, 3, 1]);
         cache.remove(2);
-        assert_eq!(cache.bytes(), 200);
+        assert!(cache.is_above(1, 199) && !cache.is_above(1, 200) && !cache.is_above(2, 199));
     }
 }

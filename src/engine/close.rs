@@ -23,15 +23,18 @@ impl Engine {
         } else if let (0, Some(Way::Daemon(Source::Hot(hot)))) = (state.writers, live.way()) {
             // The daemon's own writable descriptor would refuse the lease.
             if hot.writable {
-                let hot = Arc::new(open_hot(&self.hot, hot.id, false)?);
-                live.set_way(&mut state, Some(Way::Daemon(Source::Hot(hot))));
+                match open_hot(&self.hot, hot.id, false) {
+                    Ok(hot) => live.set_way(&mut state, Some(Way::Daemon(Source::Hot(Arc::new(hot))))),
+                    // It stays until the last reader closes, and the file is sealed only then.
+                    Err(error) => self.report(&error, "open a hot file for reading only"),
+                }
             }
         }
         let last_writer = handle.writable && state.writers == 0;
         let closed = state.handles == 0;
         drop(state);
         self.let_go(live);
-        if closed && self.cache.bytes() > self.options.hot_cache_bytes {
+        if closed && self.cache.is_above(live.ino, self.options.hot_cache_bytes) {
             // It was open when its turn to go came.
             self.wake_sync.now();
         }

@@ -48,7 +48,7 @@ impl Engine {
             self.kill_privileges(handle.live.ino)?;
         }
         if handle.data_sync {
-            self.hot.sync(hot.id, &hot.file, true).inspect_err(|error| self.poison(error))?;
+            self.hot.sync(hot.id, &hot.file, true).inspect_err(|error| self.poison_if_sync(error))?;
         }
         Ok(())
     }

@@ -105,6 +105,7 @@ pub struct Engine {
     kept: kept::KeptPages,
     queue: SealQueue,
     passthrough: AtomicBool,
+    closing: AtomicBool,
     poison: Mutex<Option<String>>,
     faults: status::Faults,
     totals: status::Totals,
@@ -138,11 +139,27 @@ impl Engine {
         self.passthrough.store(on, Ordering::Relaxed);
     }
 
-    /// `EROFS` once the store is poisoned.
+    /// `EROFS` once the store is poisoned or being closed.
     pub fn check_writable(&self) -> Result<()> {
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(Error::Errno(libc::EROFS));
+        }
+        self.check_healthy()
+    }
+
+    /// `EROFS` once the store is poisoned.
+    fn check_healthy(&self) -> Result<()> {
         match &*self.poison.lock() {
             Some(why) => Err(Error::Poisoned(why.clone())),
             None => Ok(()),
+        }
+    }
+
+    /// Stops all writing if `why` is a failed sync: what was written before it may be lost, and a second try
+    /// would prove nothing. Any other failure is the caller's alone.
+    pub(crate) fn poison_if_sync(&self, why: &Error) {
+        if matches!(why, Error::Io { what: "fsync" | "fdatasync" | "syncfs", .. }) {
+            self.poison(why);
         }
     }
 
@@ -164,17 +181,17 @@ impl Engine {
     }
 
     /// Hot file `id` is named by no record since `seq`.
-    fn bury(&self, id: HotId, seq: u64) -> Result<()> {
-        if self.grave.bury(&self.hot, id, seq)? > sync::GRAVE_MAX_BYTES {
+    fn bury(&self, id: HotId, seq: u64) {
+        if self.grave.bury(&self.hot, id, seq) > sync::GRAVE_MAX_BYTES {
             self.wake_sync.now();
         }
-        Ok(())
     }
 
     /// Erases an orphan that nobody holds.
     fn reap(&self, ino: Ino) -> Result<()> {
         if let Some((id, seq)) = self.ns.reap(ino, |ino| self.live.is_held(ino))? {
-            self.bury(id, seq)?;
+            self.cache.remove(ino);
+            self.bury(id, seq);
         }
         Ok(())
     }
@@ -187,10 +204,10 @@ impl Engine {
             self.cache.remove(removed.inode.ino);
             self.queue.forget(removed.inode.ino);
         }
-        match removed.dropped {
-            Some((id, seq)) => self.bury(id, seq),
-            None => Ok(()),
+        if let Some((id, seq)) = removed.dropped {
+            self.bury(id, seq);
         }
+        Ok(())
     }
 
     /// The kernel has dropped inode `ino`.

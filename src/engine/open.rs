@@ -89,6 +89,8 @@ impl Engine {
         let opened = self.open_new(&live, hot, flags, inode.daemon_only);
         if opened.is_err() {
             self.let_go(&live);
+            // The kernel takes the name for free.
+            self.unlink(parent, name)?;
         }
         Ok((Attr { inode, size: 0, blocks: 0, volatile: true }, opened?))
     }
@@ -184,6 +186,12 @@ impl Engine {
         Ok(way)
     }
 
+    /// Whether an open for update has to wait for the disk: the content is not a hot file alone.
+    pub fn is_slow_to_write(&self, ino: Ino) -> bool {
+        let found = self.ns.find(ino).ok().flatten();
+        found.is_some_and(|inode| inode.content().is_some_and(|content| content.sealed().is_some()))
+    }
+
     /// Whether an open with these flags may go by passthrough: not where a mapping could not be proved gone.
     fn passthrough_fits(&self, flags: i32) -> bool {
         self.passthrough() && !(self.hot.on_overlay() && flags & libc::O_ACCMODE == libc::O_RDWR)
@@ -219,6 +227,8 @@ impl Engine {
                 let file = self.hot.open_write(id)?;
                 let path = self.hot.path(id);
                 set_hot_times(&file, Some(inode.atime), Some(inode.mtime)).context("set times of", &path)?;
+                // The record is about to name this file instead of durable chunks.
+                self.hot.sync(id, &file, false).inspect_err(|error| self.poison_if_sync(error))?;
                 self.cache.remove(live.ino);
                 id
             }
@@ -227,20 +237,23 @@ impl Engine {
         self.turn_hot(live, state, id, false)
     }
 
+    /// Fills a new hot file from chunks and makes it durable: the record will name it instead of them.
     fn hydrate(&self, inode: &Inode, sealed: &Sealed) -> Result<HotId> {
         let id = self.ns.next_hot()?;
         drop(self.hot.create(id)?);
-        let (path, file) = (self.hot.path(id), self.hot.open_write(id)?);
-        let filled = stored::load(&self.packs, &sealed.id)
-            .and_then(|manifest| hydrate(&self.packs, &manifest, &file, &path, self.options.hydrate_threads))
-            .and_then(|()| {
-                set_hot_times(&file, Some(inode.atime), Some(inode.mtime)).context("set times of", &path)
-            });
-        if let Err(error) = filled {
+        let filled = self.fill(id, inode, sealed);
+        if filled.is_err() {
             self.hot.delete(id)?;
-            return Err(error);
         }
-        Ok(id)
+        filled.map(|()| id)
+    }
+
+    fn fill(&self, id: HotId, inode: &Inode, sealed: &Sealed) -> Result<()> {
+        let (path, file) = (self.hot.path(id), self.hot.open_write(id)?);
+        let manifest = stored::load(&self.packs, &sealed.id)?;
+        hydrate(&self.packs, &manifest, &file, &path, self.options.hydrate_threads)?;
+        set_hot_times(&file, Some(inode.atime), Some(inode.mtime)).context("set times of", &path)?;
+        self.hot.sync(id, &file, false).inspect_err(|error| self.poison_if_sync(error))
     }
 
     /// Makes the content an empty hot file. With handles open it is the same one, truncated in place.
@@ -277,7 +290,7 @@ impl Engine {
             Ok(())
         })?;
         if let Some(old) = before {
-            self.bury(old, seq)?;
+            self.bury(old, seq);
         }
         if let Some(Way::Daemon(Source::Sealed(_))) = live.way() {
             let hot = Arc::new(open_hot(&self.hot, id, true)?);

@@ -15,6 +15,7 @@ use super::{Engine, Handles, Options, cache, kept, status, sync};
 use crate::base::Result;
 use crate::base::monitor::Monitor;
 use crate::catalog::keys::{HotId, HotState, Ino};
+use crate::catalog::records::{Body, Content};
 use crate::hot::HotDir;
 use crate::hot::grave::Grave;
 use crate::meta::{Meta, Opened};
@@ -57,6 +58,7 @@ impl Engine {
             kept: kept::KeptPages::default(),
             queue: SealQueue::default(),
             passthrough: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             poison: parking_lot::Mutex::default(),
             faults: status::Faults::default(),
             totals: status::Totals::default(),
@@ -74,6 +76,10 @@ impl Engine {
         monitor.begin("recovering after an unclean end", 0);
         tracing::warn!("the last daemon did not end in order; recovering (reboot since: {rebooted})");
         self.match_hot_files(rebooted)?;
+        if !rebooted {
+            // Which files' entries were durable is forgotten; a later fsync must be able to rely on all.
+            self.hot.sync_everything()?;
+        }
         if rebooted {
             self.ns.undo(pending)?;
             if let Some((last, _)) = pending.last() {
@@ -94,6 +100,12 @@ impl Engine {
             named.extend(self.ns.hot_files(state)?);
         }
         let present: HashSet<HotId> = self.hot.list()?.into_iter().collect();
+        for (id, ino) in self.ns.hot_files(HotState::Cache)? {
+            if rebooted || !present.contains(&id) {
+                named.remove(&id);
+                self.drop_copy(ino)?;
+            }
+        }
         for id in present.iter().filter(|id| !named.contains_key(id)) {
             self.hot.delete(*id)?;
         }
@@ -110,6 +122,18 @@ impl Engine {
                 );
             }
         }
+        Ok(())
+    }
+
+    /// A hot copy was never made durable, its chunks were: after a power cut only they count.
+    fn drop_copy(&self, ino: Ino) -> Result<()> {
+        let (_, seq) = self.ns.set_content(ino, HotState::Cache, |inode| {
+            if let Some(Content::Both(_, sealed)) = inode.content().copied() {
+                inode.body = Body::File(Content::Sealed(sealed));
+            }
+            Ok(())
+        })?;
+        tracing::debug!("inode {ino}: the hot copy is dropped by record {seq}");
         Ok(())
     }
 

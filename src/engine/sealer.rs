@@ -176,6 +176,7 @@ impl Engine {
             Ok(())
         })?;
         self.cache.remove(ino);
-        self.bury(hot, seq)
+        self.bury(hot, seq);
+        Ok(())
     }
 }

@@ -19,10 +19,23 @@ const FLUSH_MAX: Duration = Duration::from_secs(8);
 impl Engine {
     /// Ends the store's use: everything is durable when this returns `Ok`.
     pub fn shut_down(self: &Arc<Self>, workers: &Workers) -> Result<()> {
+        // A mount that is still busy at a signal is told EROFS from here on.
+        self.closing.store(true, std::sync::atomic::Ordering::Relaxed);
         workers.stop();
-        self.flush_hot_files()?;
+        self.sync_all()?;
+        // What the first sync freed has its own records.
         self.sync_names()?;
+        self.grave.delete_doomed(&self.hot)?;
         self.ns.meta().close()
+    }
+
+    /// Makes every file and name durable, while the mount may still be in use.
+    ///
+    /// Names first: a rename over a file is then good even if the disk is too slow for all files.
+    pub fn sync_all(self: &Arc<Self>) -> Result<()> {
+        self.sync_names()?;
+        self.flush_hot_files()?;
+        self.sync_names()
     }
 
     fn flush_hot_files(self: &Arc<Self>) -> Result<()> {
@@ -39,7 +52,6 @@ impl Engine {
         match result.recv_timeout(FLUSH_MAX) {
             Ok(flushed) => flushed,
             Err(_) => {
-                self.ns.meta().sync()?;
                 let seconds = FLUSH_MAX.as_secs();
                 Err(Error::Refused(format!(
                     "the disk of {} did not take all hot files within {seconds} s; nothing is lost unless power fails now: mount again to go on",

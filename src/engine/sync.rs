@@ -47,18 +47,18 @@ impl Engine {
     pub fn fsync(&self, fh: u64, data_only: bool) -> Result<()> {
         let handle = self.handles.get(fh)?;
         if let Some(hot) = handle.live.way().as_ref().and_then(|way| way.hot().cloned()) {
-            self.hot.sync(hot.id, &hot.file, data_only).inspect_err(|error| self.poison(error))?;
+            self.hot.sync(hot.id, &hot.file, data_only).inspect_err(|error| self.poison_if_sync(error))?;
         }
         self.sync_names()
     }
 
     /// Makes everything that was answered about names before this call durable.
     pub fn sync_names(&self) -> Result<()> {
-        self.check_writable()?;
+        self.check_healthy()?;
         self.grave.sync_begins(self.ns.peek_hot());
-        let synced = self.ns.sync(&|ino| self.flush(ino)).inspect_err(|error| self.poison(error))?;
-        self.grave.sync_ended(&self.hot, synced.durable)?;
-        synced.free.into_iter().try_for_each(|ino| self.reap(ino))
+        let synced = self.ns.sync(&|ino| self.flush(ino)).inspect_err(|error| self.poison_if_sync(error))?;
+        self.grave.sync_ended(synced.durable);
+        synced.free.into_iter().map(|ino| self.reap(ino)).fold(Ok(()), Result::and)
     }
 
     /// Makes the bytes of a file durable; sealed ones are.

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 
 use super::Engine;
-use crate::base::{IoContext, Result};
+use crate::base::{Error, IoContext, Result};
 
 /// The running threads of one engine.
 #[derive(Debug)]
@@ -26,12 +26,22 @@ impl Workers {
             let engine = engine.clone();
             workers.spawn(format!("seal-{n}"), move || engine.seal_loop())?;
         }
+        let deleter = engine.clone();
+        workers.spawn("delete".to_owned(), move || {
+            deleter.grave.delete_loop(&deleter.hot, &|error| deleter.report(error, "delete a hot file"));
+        })?;
         let engine = engine.clone();
         workers.spawn("sync".to_owned(), move || engine.sync_loop(&|| stop.load(Ordering::Relaxed)))?;
         Ok(workers)
     }
 
     fn spawn(&self, name: String, body: impl FnOnce() + Send + 'static) -> Result<()> {
+        let watched = Watched(self.engine.clone());
+        let body = move || {
+            // Moved in: dropped when the body ends, by return or by panic.
+            let _watched = watched;
+            body();
+        };
         let thread = std::thread::Builder::new().name(name).spawn(body);
         self.threads.lock().push(thread.context("start a thread for", self.engine.store())?);
         Ok(())
@@ -42,10 +52,23 @@ impl Workers {
         self.stop.store(true, Ordering::Relaxed);
         self.engine.queue.stop();
         self.engine.wake_sync.now();
+        self.engine.grave.stop();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a background thread had panicked");
             }
+        }
+    }
+}
+
+/// A background thread that dies takes no more writes: its part of the promises is not kept any more.
+struct Watched(Arc<Engine>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let name = std::thread::current().name().unwrap_or("background").to_owned();
+            self.0.poison(&Error::Refused(format!("the {name} thread died")));
         }
     }
 }

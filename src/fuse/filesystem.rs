@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
+use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,11 +19,13 @@ use fuser::{
 use super::backing::Backings;
 use super::convert::{NAME_TTL, attr_ttl, caller, errno, file_attr, file_type, no_entry, time_or_now};
 use super::dirs::OpenDirs;
+use super::slow::SlowLane;
 use crate::base::{Error, Result};
 use crate::catalog::keys::ROOT;
 use crate::catalog::records::Inode;
 use crate::engine::Engine;
 use crate::engine::open::How;
+use crate::namespace::Caller;
 use crate::namespace::rename::{Over, Place};
 use crate::namespace::setattr::SetAttr;
 use crate::namespace::xattr::Must;
@@ -41,6 +44,21 @@ thread_local! {
 /// The engine as the kernel sees it.
 #[derive(Debug)]
 pub(super) struct Ckptfs {
+    pub(super) core: Arc<Core>,
+    pub(super) slow: SlowLane,
+}
+
+impl Deref for Ckptfs {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+/// What every request may need, on whatever thread it is answered.
+#[derive(Debug)]
+pub(super) struct Core {
     pub(super) engine: Arc<Engine>,
     pub(super) backings: Backings,
     pub(super) dirs: OpenDirs,
@@ -49,7 +67,7 @@ pub(super) struct Ckptfs {
     pub(super) want_passthrough: bool,
 }
 
-impl Ckptfs {
+impl Core {
     fn fail(&self, error: &Error, doing: &str) -> Errno {
         self.engine.report(error, doing);
         errno(error)
@@ -158,28 +176,18 @@ impl Filesystem for Ckptfs {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let mut set = SetAttr {
-            mode,
-            uid,
-            gid,
-            atime: atime.map(time_or_now),
-            mtime: mtime.map(time_or_now),
-            kill_privileges: false,
-        };
-        // A request without any field is the kernel's way to say: clear set-user-id and the like.
         let nothing = mode.is_none() && uid.is_none() && gid.is_none() && atime.is_none() && mtime.is_none();
-        set.kill_privileges = nothing && size.is_none() && ctime.is_none();
-        let truncated = size.map_or(Ok(()), |size| self.engine.truncate(ino.0, size, caller(req)));
-        let done = truncated.and_then(|()| {
-            if nothing && !set.kill_privileges {
-                self.engine.getattr(ino.0)
-            } else {
-                self.engine.setattr(ino.0, &set)
-            }
-        });
-        match done {
-            Ok(attr) => reply.attr(&attr_ttl(&attr), &file_attr(&attr)),
-            Err(error) => reply.error(self.fail(&error, "change attributes")),
+        // A request without any field is the kernel's way to say: clear set-user-id and the like.
+        let kill_privileges = nothing && size.is_none() && ctime.is_none();
+        let (atime, mtime) = (atime.map(time_or_now), mtime.map(time_or_now));
+        let set = SetAttr { mode, uid, gid, atime, mtime, kill_privileges };
+        let set = (!nothing || kill_privileges).then_some(set);
+        let who = caller(req);
+        if size.is_some() && self.engine.is_slow_to_write(ino.0) {
+            let core = self.core.clone();
+            self.slow.run(move || core.answer_setattr(ino.0, size, set, who, reply));
+        } else {
+            self.answer_setattr(ino.0, size, set, who, reply);
         }
     }
 
@@ -257,18 +265,13 @@ impl Filesystem for Ckptfs {
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let opened = match self.engine.open(ino.0, flags.0, caller(req)) {
-            Ok(opened) => opened,
-            Err(error) => return reply.error(self.fail(&error, "open a file")),
-        };
-        match &opened.how {
-            How::Daemon { direct, keep_cache } => {
-                reply.opened(FileHandle(opened.fh), open_flags(*direct, *keep_cache));
-            }
-            How::Passthrough(hot) => match self.backings.open(ino.0, || reply.open_backing(&hot.file)) {
-                Ok(id) => reply.opened_passthrough(FileHandle(opened.fh), FopenFlags::empty(), &id),
-                Err(error) => reply.error(self.unbacked(opened.fh, &error)),
-            },
+        let (flags, who) = (flags.0, caller(req));
+        let updates = flags & libc::O_ACCMODE != libc::O_RDONLY && flags & libc::O_TRUNC == 0;
+        if updates && self.engine.is_slow_to_write(ino.0) {
+            let core = self.core.clone();
+            self.slow.run(move || core.answer_open(ino.0, flags, who, reply));
+        } else {
+            self.answer_open(ino.0, flags, who, reply);
         }
     }
 
@@ -296,7 +299,14 @@ impl Filesystem for Ckptfs {
                     Ok(id) => {
                         reply.created_passthrough(&ttl, &file, NO_GENERATION, fh, FopenFlags::empty(), &id)
                     }
-                    Err(error) => reply.error(self.unbacked(opened.fh, &error)),
+                    Err(error) => {
+                        let answer = self.unbacked(opened.fh, &error);
+                        // The kernel takes the name for free.
+                        if let Err(error) = self.engine.unlink(parent.0, name.as_bytes()) {
+                            self.engine.report(&error, "remove a file that could not be opened");
+                        }
+                        reply.error(answer);
+                    }
                 }
             }
         }
@@ -365,7 +375,8 @@ impl Filesystem for Ckptfs {
     }
 
     fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
-        self.empty("fsync", self.engine.fsync(fh.0, datasync), reply);
+        let core = self.core.clone();
+        self.slow.run(move || core.empty("fsync", core.engine.fsync(fh.0, datasync), reply));
     }
 
     fn opendir(&self, _req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -421,7 +432,8 @@ impl Filesystem for Ckptfs {
     }
 
     fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.empty("fsync a directory", self.engine.sync_names(), reply);
+        let core = self.core.clone();
+        self.slow.run(move || core.empty("fsync a directory", core.engine.sync_names(), reply));
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
@@ -544,7 +556,42 @@ impl Filesystem for Ckptfs {
     }
 }
 
-impl Ckptfs {
+impl Core {
+    fn answer_open(&self, ino: u64, flags: i32, who: Caller, reply: ReplyOpen) {
+        let opened = match self.engine.open(ino, flags, who) {
+            Ok(opened) => opened,
+            Err(error) => return reply.error(self.fail(&error, "open a file")),
+        };
+        match &opened.how {
+            How::Daemon { direct, keep_cache } => {
+                reply.opened(FileHandle(opened.fh), open_flags(*direct, *keep_cache));
+            }
+            How::Passthrough(hot) => match self.backings.open(ino, || reply.open_backing(&hot.file)) {
+                Ok(id) => reply.opened_passthrough(FileHandle(opened.fh), FopenFlags::empty(), &id),
+                Err(error) => reply.error(self.unbacked(opened.fh, &error)),
+            },
+        }
+    }
+
+    fn answer_setattr(
+        &self,
+        ino: u64,
+        size: Option<u64>,
+        set: Option<SetAttr>,
+        who: Caller,
+        reply: ReplyAttr,
+    ) {
+        let truncated = size.map_or(Ok(()), |size| self.engine.truncate(ino, size, who));
+        let done = truncated.and_then(|()| match &set {
+            Some(set) => self.engine.setattr(ino, set),
+            None => self.engine.getattr(ino),
+        });
+        match done {
+            Ok(attr) => reply.attr(&attr_ttl(&attr), &file_attr(&attr)),
+            Err(error) => reply.error(self.fail(&error, "change attributes")),
+        }
+    }
+
     /// A passthrough open that the kernel did not take: the handle is closed again.
     fn unbacked(&self, fh: u64, error: &io::Error) -> Errno {
         let path = self.engine.store().to_owned();

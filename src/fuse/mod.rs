@@ -8,5 +8,6 @@ mod dirs;
 mod filesystem;
 mod mount;
 pub mod session;
+mod slow;
 
 pub use session::{MountSpec, Mounted, Passthrough};

@@ -11,8 +11,9 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use super::backing::Backings;
 use super::dirs::OpenDirs;
-use super::filesystem::Ckptfs;
+use super::filesystem::{Ckptfs, Core};
 use super::mount;
+use super::slow::SlowLane;
 use crate::base::{Error, IoContext, Result};
 use crate::engine::Engine;
 
@@ -97,13 +98,14 @@ impl Mounted {
     /// Mounts `engine` as `spec` says. The mount answers once [`serve`](Self::serve) runs.
     pub fn new(engine: Arc<Engine>, spec: &MountSpec) -> Result<Mounted> {
         let want_passthrough = spec.passthrough != Passthrough::Off;
-        let filesystem = Ckptfs {
+        let core = Core {
             stack_depth: engine.stack_depth(),
             engine: engine.clone(),
             backings: Backings::default(),
             dirs: OpenDirs::default(),
             want_passthrough,
         };
+        let filesystem = Ckptfs { core: Arc::new(core), slow: SlowLane::start()? };
         let config = mount::config(spec);
         let session = match mount::direct(spec)? {
             Some(device) => Session::from_fd(filesystem, device, config.acl, config),

@@ -127,6 +127,11 @@ impl<'a> Change<'a> {
         self.note = Some(note);
     }
 
+    /// Whether it carries a note.
+    pub(super) fn is_tentative(&self) -> bool {
+        self.note.is_some()
+    }
+
     /// Appends the batch to the journal and makes it visible; its sequence number.
     pub(super) fn commit(mut self, naming: &mut Naming) -> Result<u64> {
         if self.sealed_bytes != 0 {

@@ -59,6 +59,8 @@ struct Naming {
     hots: Counter,
     /// Inodes that a rename replaced and whose barrier is not durable yet: sequence and inode.
     replaced: Vec<(u64, Ino)>,
+    /// Inodes that a rename put over others and whose barrier is not durable yet: sequence and inode.
+    unproved: Vec<(u64, Ino)>,
     /// Bytes of all sealed contents that inodes have, each as its reader sees it.
     sealed_bytes: u64,
 }
@@ -105,6 +107,7 @@ impl Namespace {
             inos: Counter::load(&meta, keys::INO_LIMIT, keys::ROOT + 1)?,
             hots: Counter::load(&meta, keys::HOT_LIMIT, 1)?,
             replaced: Vec::new(),
+            unproved: Vec::new(),
             sealed_bytes: number(&meta, keys::SEALED_BYTES)?.unwrap_or(0),
         };
         let ns = Namespace { meta, naming: Mutex::new(naming), ghosts: orphan::Ghosts::default() };

@@ -47,10 +47,8 @@ impl Namespace {
         let mut change = Change::new(self);
         change.erase(&inode)?;
         change.op(keys::orphan(ino), None);
-        let hot = inode.content().and_then(Content::hot);
-        self.ghosts.add(inode);
         let seq = change.commit(&mut naming)?;
-        Ok(hot.map(|hot| (hot, seq)))
+        Ok(inode.content().and_then(Content::hot).map(|hot| (hot, seq)))
     }
 
     /// All orphans, as a new mount finds them.

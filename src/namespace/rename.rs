@@ -5,7 +5,7 @@
 //! the name always holds the old bytes or the new bytes, whole.
 
 use super::change::Change;
-use super::undo::Replacement;
+use super::undo::{NOTHING, Replacement};
 use super::{Namespace, check_name};
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
@@ -62,10 +62,16 @@ impl Namespace {
             (target, _) => {
                 let replaced = target.map(|target| self.displace(&mut change, from, to, source, target));
                 let replaced = replaced.transpose()?.flatten();
-                let moved = move_entry(&mut change, from, to, source.ino, target.is_none())?;
-                debug_assert_eq!(moved.ino, source.ino);
+                move_entry(&mut change, from, to, source.ino, target.is_none())?;
+                let unproved = naming.unproved.iter().any(|(_, ino)| *ino == source.ino);
+                if unproved && target.is_none() {
+                    // Moved on before its barrier: taking back the first rename needs taking back this one.
+                    change.note(Replacement { from, to, old: NOTHING, new: source.ino }.encode());
+                }
+                let tentative = change.is_tentative();
                 let seq = change.commit(&mut naming)?;
                 naming.replaced.extend(replaced.map(|ino| (seq, ino)));
+                naming.unproved.extend(tentative.then_some((seq, source.ino)));
             }
         }
         Ok(())
@@ -122,15 +128,15 @@ impl Namespace {
     }
 }
 
-fn move_entry(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, ino: Ino, new: bool) -> Result<Inode> {
+fn move_entry(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, ino: Ino, new: bool) -> Result<()> {
     let now = Time::now();
     let mut inode = change.inode(ino)?;
     inode.ctime = now;
     change.leave(from.parent, from.name, now)?;
     change.enter(to.parent, to.name, &inode, new, now)?;
     adopt(change, &mut inode, from.parent, to.parent, now)?;
-    change.put(inode.clone());
-    Ok(inode)
+    change.put(inode);
+    Ok(())
 }
 
 fn exchange(change: &mut Change<'_>, a: Place<'_>, b: Place<'_>, a_ino: Ino, b_ino: Ino) -> Result<()> {

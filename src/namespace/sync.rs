@@ -20,6 +20,8 @@ pub struct Synced {
 impl Namespace {
     /// Makes everything that was answered before this call durable; `flush` makes a file's bytes durable.
     pub fn sync(&self, flush: &dyn Fn(Ino) -> Result<()>) -> Result<Synced> {
+        // What replaced something else than a file by a file needs no barrier, only a durable record.
+        let covered = self.meta.last_seq();
         let notes = self.meta.unsynced_notes();
         for (_, note) in &notes {
             if let Some(replacement) = Replacement::decode(note) {
@@ -31,16 +33,10 @@ impl Namespace {
             self.meta.barrier(last)?;
         }
         let durable = self.meta.sync()?;
-        let mut free = Vec::new();
-        if let Some(last) = last {
-            self.naming().replaced.retain(|(seq, ino)| {
-                let waits = *seq > last;
-                if !waits {
-                    free.push(*ino);
-                }
-                waits
-            });
-        }
+        let covered = covered.max(last.unwrap_or(0));
+        let mut naming = self.naming();
+        naming.unproved.retain(|(seq, _)| *seq > covered);
+        let free = naming.replaced.extract_if(.., |(seq, _)| *seq <= covered).map(|(_, ino)| ino).collect();
         Ok(Synced { durable, free })
     }
 }

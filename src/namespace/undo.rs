@@ -13,7 +13,10 @@ use crate::base::bytes::{Cursor, Put};
 use crate::base::clock::Time;
 use crate::catalog::keys::{self, Ino};
 
-/// The note of a rename over a regular file.
+/// No inode: what a rename to a free name replaced.
+pub(super) const NOTHING: Ino = 0;
+
+/// The note of a rename over a regular file, or of one that moved such a file on before its barrier.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Replacement<'a> {
     pub(super) from: Place<'a>,
@@ -57,18 +60,21 @@ impl Namespace {
 
     fn take_back(&self, r: &Replacement<'_>) -> Result<()> {
         let mut naming = self.naming();
-        let (Some(entry), Some(mut old)) = (self.entry(r.to.parent, r.to.name)?, self.find(r.old)?) else {
-            return Ok(());
-        };
-        if entry.ino != r.new {
+        if self.entry(r.to.parent, r.to.name)?.is_none_or(|entry| entry.ino != r.new) {
             return Ok(());
         }
         let mut change = Change::new(self);
         let now = Time::now();
-        old.nlink += 1;
-        change.op(keys::orphan(old.ino), None);
-        change.enter(r.to.parent, r.to.name, &old, false, now)?;
-        change.put(old);
+        match self.find(r.old)? {
+            Some(mut old) => {
+                old.nlink += 1;
+                change.op(keys::orphan(old.ino), None);
+                change.enter(r.to.parent, r.to.name, &old, false, now)?;
+                change.put(old);
+            }
+            None if r.old == NOTHING => change.leave(r.to.parent, r.to.name, now)?,
+            None => return Ok(()),
+        }
         let mut new = change.inode(r.new)?;
         let home = self.find(r.from.parent)?;
         if home.is_some() && self.entry(r.from.parent, r.from.name)?.is_none() {
