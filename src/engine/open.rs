@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use super::attr::{Attr, set_hot_times};
+use super::attr::{Attr, merge_times, set_hot_times};
 use super::live::{HotFile, Live, OpenState, Source, Way};
 use super::{Engine, Handle};
 use crate::base::clock::Time;
 use crate::base::{Error, IoContext, Result};
 use crate::catalog::keys::{HotId, HotState, Ino};
 use crate::catalog::records::{Body, Content, Inode, Sealed};
-use crate::hot::{HotDir, sqlite};
+use crate::hot::{HotAttr, HotDir, sqlite};
 use crate::namespace::Caller;
 use crate::seal::hydrate::hydrate;
 use crate::seal::read::SealedFile;
@@ -83,7 +83,10 @@ impl Engine {
         flags: i32,
         caller: Caller,
     ) -> Result<(Attr, Opened)> {
-        let (inode, hot) = self.make_with_hot(parent, name, mode, caller)?;
+        let (mut inode, hot) = self.make_with_hot(parent, name, mode, caller)?;
+        // The kernel remembers these times: they must be those that a later stat reads from the hot file.
+        let times = hot.file.metadata().context("stat", &self.hot.path(hot.id))?;
+        merge_times(&mut inode, &HotAttr::from(&times));
         let live = self.live.get(inode.ino);
         live.hold();
         let opened = self.open_new(&live, hot, flags, inode.daemon_only);
