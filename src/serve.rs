@@ -101,6 +101,7 @@ fn engine_options(options: &MountOptions, store: &Path) -> Result<Options> {
         threads: options.threads,
         hydrate_threads: cores.min(8),
         hot: Some(options.hot_folder(store)),
+        meta: crate::meta::Options::default(),
     })
 }
 

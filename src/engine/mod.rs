@@ -22,6 +22,9 @@ pub mod status;
 pub mod sync;
 pub mod workers;
 
+#[cfg(test)]
+mod power_tests;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,6 +58,8 @@ pub struct Options {
     pub hydrate_threads: usize,
     /// Folder of hot files, when it is not in the store.
     pub hot: Option<PathBuf>,
+    /// Bounds of journal and catalog.
+    pub meta: crate::meta::Options,
 }
 
 /// An open handle of a regular file.

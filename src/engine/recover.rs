@@ -32,12 +32,8 @@ impl Engine {
         owner: Caller,
         monitor: &dyn Monitor,
     ) -> Result<Arc<Engine>> {
-        let opened = Meta::open(
-            &store.join("journal"),
-            &store.join("catalog"),
-            crate::meta::Options::default(),
-            monitor,
-        )?;
+        let opened =
+            Meta::open(&store.join("journal"), &store.join("catalog"), options.meta.clone(), monitor)?;
         let Opened { meta, rebooted, unclean, pending } = opened;
         let packs =
             PackStore::open(&store.join("packs"), &store.join("index"), options.cache_bytes, monitor)?;

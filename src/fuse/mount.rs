@@ -20,7 +20,11 @@ const DEVICE: &str = "/dev/fuse";
 /// Mounts by system call. `None` where that needs a privilege that we have not got.
 pub(super) fn direct(spec: &MountSpec) -> Result<Option<OwnedFd>> {
     let device = Path::new(DEVICE);
-    let fuse: File = OpenOptions::new().read(true).write(true).open(device).context("open", device)?;
+    let fuse: File = match OpenOptions::new().read(true).write(true).open(device) {
+        // fusermount3 opens it for us.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(None),
+        opened => opened.context("open", device)?,
+    };
     let mode = fs::metadata(&spec.mountpoint).context("stat", &spec.mountpoint)?.mode();
     let mut options = format!(
         "fd={},rootmode={:o},user_id={},group_id={},default_permissions",

@@ -133,6 +133,12 @@ impl HotDir {
         Ok(())
     }
 
+    /// Whether the entry of hot file `id` may not be durable yet.
+    #[cfg(test)]
+    pub(crate) fn is_new(&self, id: HotId) -> bool {
+        self.new.lock().contains(&id)
+    }
+
     /// Makes all hot files durable with one system call.
     pub fn sync_everything(&self) -> Result<()> {
         let root = File::open(&self.root).context("open", &self.root)?;

@@ -30,6 +30,12 @@ impl Ghosts {
 }
 
 impl Namespace {
+    /// How many erased inodes are remembered.
+    #[cfg(test)]
+    pub(crate) fn ghosts(&self) -> usize {
+        self.ghosts.inodes.lock().len()
+    }
+
     /// The kernel has dropped inode `ino`.
     pub fn forget(&self, ino: Ino) {
         self.ghosts.inodes.lock().remove(&ino);

@@ -1,0 +1,202 @@
+//! Power cuts as the engine sees them: another boot, and hot files that never reached the disk.
+//!
+//! What was answered but not synced may be lost, whole; what was durable stays; no byte is made up.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::workers::Workers;
+use super::{Engine, Options};
+use crate::base::monitor::Silent;
+use crate::catalog::keys::{HotState, Ino, ROOT};
+use crate::catalog::records::Content;
+use crate::namespace::Caller;
+use crate::namespace::rename::{Over, Place};
+
+const ME: Caller = Caller { uid: 0, gid: 0 };
+const KEEP_ALL: u64 = 1 << 40;
+
+/// A store in a folder, on a machine that can be booted again.
+struct Machine {
+    dir: tempfile::TempDir,
+    boot: u8,
+    hot_cache_bytes: u64,
+}
+
+impl Machine {
+    fn new(hot_cache_bytes: u64) -> Machine {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["journal", "packs", "index", "hot"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        Machine { dir, boot: 1, hot_cache_bytes }
+    }
+
+    fn start(&self) -> Arc<Engine> {
+        let meta = crate::meta::Options { boot: Some([self.boot; 16]), ..Default::default() };
+        let options = Options {
+            settle: Duration::ZERO,
+            hot_cache_bytes: self.hot_cache_bytes,
+            cache_bytes: 8 << 20,
+            threads: 1,
+            hydrate_threads: 1,
+            hot: None,
+            meta,
+        };
+        Engine::start(self.dir.path(), options, ME, &Silent).unwrap()
+    }
+
+    /// The power goes; these files were only in the page cache.
+    fn cut(&mut self, engine: Arc<Engine>, lost: &[&Path]) -> Arc<Engine> {
+        drop(engine);
+        lost.iter().for_each(|path| fs::remove_file(path).unwrap());
+        self.boot += 1;
+        self.start()
+    }
+}
+
+fn save(engine: &Engine, name: &str, bytes: &[u8], sync: bool) -> Ino {
+    let (attr, opened) = engine.create(ROOT, name.as_bytes(), 0o644, libc::O_WRONLY, ME).unwrap();
+    engine.write(opened.fh, 0, bytes, false).unwrap();
+    if sync {
+        engine.fsync(opened.fh, false).unwrap();
+    }
+    engine.release(opened.fh).unwrap();
+    attr.inode.ino
+}
+
+fn load(engine: &Engine, name: &str) -> Option<Vec<u8>> {
+    let inode = engine.ns.lookup(ROOT, name.as_bytes()).ok()?;
+    let size = engine.getattr(inode.ino).unwrap().size;
+    let opened = engine.open(inode.ino, libc::O_RDONLY, ME).unwrap();
+    let mut bytes = vec![0; usize::try_from(size).unwrap() + 1];
+    let read = engine.read(opened.fh, 0, &mut bytes).unwrap();
+    bytes.truncate(read);
+    engine.release(opened.fh).unwrap();
+    Some(bytes)
+}
+
+fn rename(engine: &Engine, from: &str, to: &str) {
+    let place = |name: &'static str| Place { parent: ROOT, name: name.as_bytes() };
+    let leak = |name: &str| -> &'static str { Box::leak(name.to_owned().into_boxed_str()) };
+    engine.ns.rename(place(leak(from)), place(leak(to)), Over::Replace).unwrap();
+}
+
+fn seal(engine: &Arc<Engine>) {
+    let workers = Workers::start(engine).unwrap();
+    engine.seal_all(&Silent).unwrap();
+    workers.stop();
+}
+
+fn floats(seed: u32) -> Vec<u8> {
+    (0..1u32 << 18).flat_map(|i| i.wrapping_mul(2_654_435_761).wrapping_add(seed).to_le_bytes()).collect()
+}
+
+fn hot_path(engine: &Engine, ino: Ino) -> std::path::PathBuf {
+    let inode = engine.ns.inode(ino).unwrap();
+    engine.hot.path(inode.content().unwrap().hot().unwrap())
+}
+
+#[test]
+fn a_sealed_file_is_whole_though_its_hot_copy_never_reached_the_disk() {
+    let mut machine = Machine::new(KEEP_ALL);
+    let engine = machine.start();
+    let ino = save(&engine, "model.pt", &floats(1), false);
+    seal(&engine);
+    assert!(matches!(engine.ns.inode(ino).unwrap().content(), Some(Content::Both(..))));
+    engine.sync_names().unwrap();
+    let copy = hot_path(&engine, ino);
+    let engine = machine.cut(engine, &[&copy]);
+    assert_eq!(load(&engine, "model.pt").unwrap(), floats(1));
+}
+
+#[test]
+fn opening_a_sealed_file_for_update_does_not_risk_its_bytes() {
+    let mut machine = Machine::new(0);
+    let engine = machine.start();
+    let ino = save(&engine, "model.pt", &floats(1), false);
+    seal(&engine);
+    engine.sync_names().unwrap();
+    let opened = engine.open(ino, libc::O_RDWR, ME).unwrap();
+    engine.release(opened.fh).unwrap();
+    engine.sync_names().unwrap();
+    // Whatever is durable now is all that is left: the hydrated file is, so nothing can be taken away.
+    let engine = machine.cut(engine, &[]);
+    assert_eq!(load(&engine, "model.pt").unwrap(), floats(1));
+    assert!(!engine.hot.is_new(engine.ns.inode(ino).unwrap().content().unwrap().hot().unwrap()));
+}
+
+#[test]
+fn a_replaced_name_holds_the_old_bytes_when_the_new_ones_are_lost() {
+    let mut machine = Machine::new(0);
+    let engine = machine.start();
+    save(&engine, "ckpt", b"old", true);
+    let new = save(&engine, "ckpt.tmp", b"new", false);
+    rename(&engine, "ckpt.tmp", "ckpt");
+    // The journal reached the disk by itself, the bytes of the new file did not.
+    engine.ns.meta().sync().unwrap();
+    let lost = hot_path(&engine, new);
+    let engine = machine.cut(engine, &[&lost]);
+    assert_eq!(load(&engine, "ckpt").unwrap(), b"old");
+}
+
+#[test]
+fn a_replaced_name_holds_the_new_bytes_once_names_were_synced() {
+    let mut machine = Machine::new(0);
+    let engine = machine.start();
+    save(&engine, "ckpt", b"old", true);
+    save(&engine, "ckpt.tmp", b"new", false);
+    rename(&engine, "ckpt.tmp", "ckpt");
+    engine.sync_names().unwrap();
+    let engine = machine.cut(engine, &[]);
+    assert_eq!(load(&engine, "ckpt").unwrap(), b"new");
+    assert_eq!(load(&engine, "ckpt.tmp"), None);
+}
+
+#[test]
+fn replacements_that_were_renamed_on_are_taken_back_to_the_first() {
+    let mut machine = Machine::new(0);
+    let engine = machine.start();
+    save(&engine, "ckpt", b"old", true);
+    let mut lost = Vec::new();
+    for n in 0..3 {
+        let new = save(&engine, "ckpt.tmp", format!("new {n}").as_bytes(), false);
+        rename(&engine, "ckpt.tmp", "ckpt");
+        lost.push(hot_path(&engine, new));
+    }
+    rename(&engine, "ckpt", "best");
+    engine.ns.meta().sync().unwrap();
+    let lost: Vec<&Path> = lost.iter().map(|path| path.as_path()).collect();
+    let engine = machine.cut(engine, &lost);
+    assert_eq!(load(&engine, "ckpt").unwrap(), b"old");
+    assert_eq!(load(&engine, "best"), None);
+}
+
+#[test]
+fn what_replaced_something_leaves_neither_ghosts_nor_orphans_nor_hot_files() {
+    let machine = Machine::new(0);
+    let engine = machine.start();
+    save(&engine, "a", b"x", false);
+    engine.ns.symlink(ROOT, b"latest", b"1", ME).unwrap();
+    for _ in 0..10 {
+        let old = engine.ns.lookup(ROOT, b"a").unwrap().ino;
+        save(&engine, "b", b"y", false);
+        rename(&engine, "b", "a");
+        engine.forget(old);
+        engine.ns.symlink(ROOT, b"tmp", b"2", ME).unwrap();
+        rename(&engine, "tmp", "latest");
+        engine.sync_names().unwrap();
+    }
+    assert!(engine.ns.orphans().unwrap().is_empty());
+    assert_eq!(engine.ns.ghosts(), 0);
+    save(&engine, "b", b"y", false);
+    rename(&engine, "b", "a");
+    let workers = Workers::start(&engine).unwrap();
+    engine.shut_down(&workers).unwrap();
+    drop((workers, engine));
+    let engine = machine.start();
+    let named: usize = HotState::ALL.iter().map(|state| engine.ns.hot_files(*state).unwrap().len()).sum();
+    assert_eq!(engine.hot.list().unwrap().len(), named);
+}
