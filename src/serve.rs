@@ -14,6 +14,7 @@ use crate::cli::{Daemon, Ready};
 use crate::control::status::{LastError, PassthroughStatus, Sealing, Status, path_text, rfc3339};
 use crate::control::{Handler, Leave};
 use crate::engine::layout::Store;
+use crate::engine::shutdown::End;
 use crate::engine::status::Report;
 use crate::engine::workers::Workers;
 use crate::engine::{Engine, Options};
@@ -60,9 +61,8 @@ impl Daemon for Filesystem {
             unmounter.detach()?;
             return Err(error);
         }
-        let served = wait_for_end(&events);
-        engine.shut_down(&workers)?;
-        served
+        let end = wait_for_end(&events)?;
+        engine.shut_down(&workers, end)
     }
 }
 
@@ -75,15 +75,15 @@ enum Event {
 }
 
 /// Waits until the mount is gone, or, after a signal, until those who use it have had a moment to leave.
-fn wait_for_end(events: &mpsc::Receiver<Event>) -> Result<()> {
+fn wait_for_end(events: &mpsc::Receiver<Event>) -> Result<End> {
     let died = || Err(Error::Refused("the mount's thread died; see the log".to_owned()));
     match events.recv() {
-        Ok(Event::Served(served)) => served,
+        Ok(Event::Served(served)) => served.map(|()| End::Unused),
         Ok(Event::Leave) => match events.recv_timeout(LEAVE_WITHIN) {
-            Ok(Event::Served(served)) => served,
+            Ok(Event::Served(served)) => served.map(|()| End::Unused),
             Ok(Event::Leave) | Err(mpsc::RecvTimeoutError::Timeout) => {
                 tracing::warn!("the mount is still in use and ends all the same");
-                Ok(())
+                Ok(End::InUse)
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => died(),
         },

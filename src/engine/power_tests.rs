@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::shutdown::End;
 use super::workers::Workers;
 use super::{Engine, Options};
 use crate::base::monitor::Silent;
@@ -175,6 +176,23 @@ fn replacements_that_were_renamed_on_are_taken_back_to_the_first() {
 }
 
 #[test]
+fn a_small_file_that_grew_is_sealed_after_a_clean_end_too() {
+    let machine = Machine::new(KEEP_ALL);
+    let engine = machine.start();
+    let ino = save(&engine, "log", b"small", false);
+    seal(&engine);
+    let opened = engine.open(ino, libc::O_WRONLY, ME).unwrap();
+    engine.write(opened.fh, 0, &floats(1), false).unwrap();
+    engine.release(opened.fh).unwrap();
+    let idle = Workers::none(&engine);
+    engine.shut_down(&idle, End::Unused).unwrap();
+    drop((idle, engine));
+    let engine = machine.start();
+    seal(&engine);
+    assert!(matches!(engine.ns.inode(ino).unwrap().content(), Some(Content::Both(..))));
+}
+
+#[test]
 fn what_replaced_something_leaves_neither_ghosts_nor_orphans_nor_hot_files() {
     let machine = Machine::new(0);
     let engine = machine.start();
@@ -194,7 +212,7 @@ fn what_replaced_something_leaves_neither_ghosts_nor_orphans_nor_hot_files() {
     save(&engine, "b", b"y", false);
     rename(&engine, "b", "a");
     let workers = Workers::start(&engine).unwrap();
-    engine.shut_down(&workers).unwrap();
+    engine.shut_down(&workers, End::Unused).unwrap();
     drop((workers, engine));
     let engine = machine.start();
     let named: usize = HotState::ALL.iter().map(|state| engine.ns.hot_files(*state).unwrap().len()).sum();

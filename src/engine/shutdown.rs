@@ -9,24 +9,52 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::Engine;
+use super::sealer::SMALL_MAX_BYTES;
 use super::workers::Workers;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result};
+use crate::catalog::keys::HotState;
+use crate::catalog::records::Content;
 
 /// How long the disk has to take all hot files. A preempted node gets 30 s in all, we promise 10.
 const FLUSH_MAX: Duration = Duration::from_secs(8);
 
+/// How a mount ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nobody has a file open.
+    Unused,
+    /// Some clients keep writing to hot files by passthrough: the next mount has to look at all of them.
+    InUse,
+}
+
 impl Engine {
     /// Ends the store's use: everything is durable when this returns `Ok`.
-    pub fn shut_down(self: &Arc<Self>, workers: &Workers) -> Result<()> {
+    pub fn shut_down(self: &Arc<Self>, workers: &Workers, end: End) -> Result<()> {
         // A mount that is still busy at a signal is told EROFS from here on.
         self.closing.store(true, std::sync::atomic::Ordering::Relaxed);
         workers.stop();
+        self.record_grown()?;
         self.sync_all()?;
         // What the first sync freed has its own records.
         self.sync_names()?;
         self.grave.delete_doomed(&self.hot)?;
-        self.ns.meta().close()
+        match end {
+            End::Unused => self.ns.meta().close(),
+            End::InUse => Ok(()),
+        }
+    }
+
+    /// Records files that were small and have grown as waiting to be sealed: the next mount reads only those.
+    fn record_grown(&self) -> Result<()> {
+        for ino in self.queue.waiting() {
+            let Some(inode) = self.ns.find(ino)? else { continue };
+            let Some(Content::Hot(hot)) = inode.content().copied() else { continue };
+            if self.hot.attr(hot)?.size >= SMALL_MAX_BYTES && self.ns.hot_is(HotState::Small, hot)? {
+                self.ns.set_content(ino, HotState::Unsealed, |_| Ok(()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes every file and name durable, while the mount may still be in use.

@@ -20,8 +20,8 @@ pub struct Workers {
 impl Workers {
     /// Starts sealing and syncing.
     pub fn start(engine: &Arc<Engine>) -> Result<Workers> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let workers = Workers { engine: engine.clone(), stop: stop.clone(), threads: Mutex::default() };
+        let workers = Workers::none(engine);
+        let stop = workers.stop.clone();
         for n in 0..engine.options.threads.max(1) {
             let engine = engine.clone();
             workers.spawn(format!("seal-{n}"), move || engine.seal_loop())?;
@@ -33,6 +33,11 @@ impl Workers {
         let engine = engine.clone();
         workers.spawn("sync".to_owned(), move || engine.sync_loop(&|| stop.load(Ordering::Relaxed)))?;
         Ok(workers)
+    }
+
+    /// No threads: nothing is sealed or deleted until [`start`](Self::start).
+    pub(super) fn none(engine: &Arc<Engine>) -> Workers {
+        Workers { engine: engine.clone(), stop: Arc::default(), threads: Mutex::default() }
     }
 
     fn spawn(&self, name: String, body: impl FnOnce() + Send + 'static) -> Result<()> {
