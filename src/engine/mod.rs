@@ -16,6 +16,7 @@ pub mod passthrough;
 pub mod recover;
 pub mod sealer;
 pub mod shutdown;
+pub mod sqlite_names;
 pub mod status;
 pub mod sync;
 pub mod workers;
@@ -30,9 +31,11 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::base::{Error, Result};
 use crate::catalog::keys::{HotId, Ino};
+use crate::catalog::records::Inode;
 use crate::hot::HotDir;
 use crate::hot::grave::Grave;
 use crate::namespace::Namespace;
+use crate::namespace::rename::{Over, Place};
 use crate::pack::PackStore;
 use crate::seal::queue::SealQueue;
 use crate::seal::read_ahead::ReadPool;
@@ -101,6 +104,7 @@ pub struct Engine {
     handles: Handles,
     cache: cache::HotCache,
     kept: kept::KeptPages,
+    sqlite: sqlite_names::SqliteNames,
     queue: SealQueue,
     passthrough: AtomicBool,
     poison: Mutex<Option<String>>,
@@ -169,6 +173,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Works on an inode whose content no unlink takes away meanwhile. The inode is to be read in `work`, by
+    /// [`find_held`](Namespace::find_held); its state is not to be locked any more when `work` ends.
+    fn with_held<T>(&self, ino: Ino, work: impl FnOnce(&Arc<Live>) -> Result<T>) -> Result<T> {
+        let live = self.live.get(ino);
+        live.hold();
+        let done = work(&live);
+        self.let_go(&live);
+        done
+    }
+
     /// Erases an orphan that nobody holds.
     fn reap(&self, ino: Ino) -> Result<()> {
         if let Some((id, seq)) = self.ns.reap(ino, |ino| self.live.is_held(ino))? {
@@ -190,9 +204,30 @@ impl Engine {
         }
     }
 
+    /// Renames (see [`Namespace::rename`]).
+    pub fn rename(&self, from: Place<'_>, to: Place<'_>, over: Over) -> Result<()> {
+        self.check_writable()?;
+        self.ns.rename(from, to, over)?;
+        for place in [from, to] {
+            if let Some(entry) = self.ns.entry(place.parent, place.name)? {
+                self.saw_name(entry.ino, place.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a file one more name (see [`Namespace::link`]).
+    pub fn link(&self, ino: Ino, parent: Ino, name: &[u8]) -> Result<Inode> {
+        self.check_writable()?;
+        let inode = self.ns.link(ino, parent, name)?;
+        self.saw_name(ino, name);
+        Ok(inode)
+    }
+
     /// The kernel has dropped inode `ino`.
     pub fn forget(&self, ino: Ino) {
         self.ns.forget(ino);
         self.kept.forget(ino);
+        self.sqlite.forget(ino);
     }
 }

@@ -13,7 +13,7 @@ use crate::base::clock::Time;
 use crate::base::{Error, IoContext, Result};
 use crate::catalog::keys::{HotId, HotState, Ino};
 use crate::catalog::records::{Body, Content, Inode, Sealed};
-use crate::hot::{HotDir, sqlite};
+use crate::hot::{HotDir, lease, sqlite};
 use crate::namespace::Caller;
 use crate::namespace::setattr::SetAttr;
 use crate::seal::hydrate::hydrate;
@@ -49,8 +49,16 @@ impl Engine {
         let live = self.live.get(ino);
         live.hold();
         let opened = self.open_held(&live, flags, caller);
-        if opened.is_err() {
-            self.let_go(&live);
+        match &opened {
+            // O_SYNC has this bit too. What is written through the handle is durable only with its names.
+            Ok(opened) if flags & libc::O_DSYNC != 0 && flags & libc::O_ACCMODE != libc::O_RDONLY => {
+                self.fsync(opened.fh, true).or_else(|error| {
+                    self.release(opened.fh)?;
+                    Err(error)
+                })?
+            }
+            Ok(_) => {}
+            Err(_) => self.let_go(&live),
         }
         opened
     }
@@ -60,11 +68,16 @@ impl Engine {
         self.check_writable()?;
         let hot = self.ns.next_hot()?;
         drop(self.hot.create(hot)?);
-        let made = self.ns.create(parent, name, mode, caller, hot);
-        if made.is_err() {
-            self.hot.delete(hot)?;
+        match self.ns.create(parent, name, mode, caller, hot) {
+            Ok(inode) => {
+                self.saw_name(inode.ino, name);
+                Ok(inode)
+            }
+            Err(error) => {
+                self.hot.delete(hot)?;
+                Err(error)
+            }
         }
-        made
     }
 
     /// Makes and opens a regular file.
@@ -83,7 +96,7 @@ impl Engine {
 
     fn open_held(&self, live: &Arc<Live>, flags: i32, caller: Caller) -> Result<Opened> {
         let mut state = live.lock();
-        let inode = self.ns.find(live.ino)?.ok_or(Error::Errno(libc::ENOENT))?;
+        let inode = self.ns.find_held(live.ino)?.ok_or(Error::Errno(libc::ENOENT))?;
         if inode.is_dir() {
             return Err(Error::Errno(libc::EISDIR));
         }
@@ -109,9 +122,6 @@ impl Engine {
         drop(state);
         let fh =
             self.handles.add(Handle { live: live.clone(), writable, data_sync: flags & libc::O_DSYNC != 0 });
-        if flags & libc::O_SYNC == libc::O_SYNC || flags & libc::O_DSYNC != 0 {
-            self.sync_names()?;
-        }
         self.cache.touch(live.ino);
         Ok(Opened { fh, how })
     }
@@ -129,7 +139,8 @@ impl Engine {
                 Some(id) => {
                     let hot = Arc::new(open_hot(&self.hot, id, false)?);
                     let unprovable = self.hot.on_overlay() && access == libc::O_RDWR;
-                    if self.passthrough() && !unprovable && !sqlite::has_header(&hot.file) {
+                    let sqlite = self.sqlite.has(live.ino) || sqlite::has_header(&hot.file);
+                    if self.passthrough() && !unprovable && !sqlite {
                         Way::Passthrough(hot)
                     } else if writable {
                         Way::Daemon(Source::Hot(Arc::new(open_hot(&self.hot, id, true)?)))
@@ -198,15 +209,21 @@ impl Engine {
         Ok(id)
     }
 
-    /// Makes the content an empty hot file. With handles open it is the same one, truncated in place.
+    /// Makes the content an empty hot file. While handles are open, or somebody who has closed it can still
+    /// write to it (a mapping, a client of a killed daemon), it is the same one, truncated in place.
     pub(super) fn empty(&self, live: &Live, state: &mut OpenState, inode: Inode) -> Result<Content> {
         live.raise_epoch(state);
         let content = *inode.content().ok_or(Error::Errno(libc::EINVAL))?;
-        match live.way().as_ref().and_then(Way::hot) {
-            Some(hot) => {
+        let open = live.way().as_ref().and_then(Way::hot).map(|hot| hot.id);
+        let same = match (open, content) {
+            (None, Content::Hot(id)) if !self.is_quiet(id)? => Some(id),
+            (open, _) => open,
+        };
+        match same {
+            Some(id) => {
                 let content = self.make_hot(live, state, inode)?;
-                let path = self.hot.path(hot.id);
-                self.hot.open_write(hot.id)?.set_len(0).context("truncate", &path)?;
+                let path = self.hot.path(id);
+                self.hot.open_write(id)?.set_len(0).context("truncate", &path)?;
                 Ok(content)
             }
             None => {
@@ -244,18 +261,15 @@ impl Engine {
     /// Changes the size of a regular file.
     pub fn truncate(&self, ino: Ino, size: u64, caller: Caller) -> Result<()> {
         self.check_writable()?;
-        let live = self.live.get(ino);
-        live.hold();
-        let done = self.truncate_held(&live, size, caller);
-        if self.let_go(&live) {
-            self.schedule(ino);
-        }
+        let done = self.with_held(ino, |live| self.truncate_held(live, size, caller));
+        // A writer's close schedules it again; a reader's does not.
+        self.schedule(ino);
         done
     }
 
     fn truncate_held(&self, live: &Live, size: u64, caller: Caller) -> Result<()> {
         let mut state = live.lock();
-        let inode = self.ns.inode(live.ino)?;
+        let inode = self.ns.find_held(live.ino)?.ok_or(Error::Errno(libc::ENOENT))?;
         if inode.is_dir() {
             return Err(Error::Errno(libc::EISDIR));
         }
@@ -314,22 +328,36 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets an inode go and erases it if that was the last to hold an orphan. True if nobody holds it now.
-    fn let_go(&self, live: &Live) -> bool {
-        let free = live.let_go();
-        if free && let Err(error) = self.reap(live.ino) {
+    /// Lets an inode go and erases it if that was the last to hold an orphan.
+    pub(super) fn let_go(&self, live: &Live) {
+        if live.let_go()
+            && let Err(error) = self.reap(live.ino)
+        {
             self.report(&error, "erase an unlinked file");
         }
-        free
+    }
+
+    /// Whether nobody, here or gone from here, can write to hot file `id`.
+    pub(super) fn is_quiet(&self, id: HotId) -> Result<bool> {
+        lease::is_quiet(&self.hot.open_read(id)?, &self.hot.path(id))
     }
 
     /// Changes attributes other than the size, in the record and in the hot file.
     pub fn setattr(&self, ino: Ino, set: &SetAttr) -> Result<Attr> {
         self.check_writable()?;
-        let live = self.live.get(ino);
+        let attr = self.with_held(ino, |live| self.setattr_held(live, *set))?;
+        if matches!(attr.inode.content(), Some(Content::Hot(_))) {
+            self.schedule(ino);
+        }
+        Ok(attr)
+    }
+
+    fn setattr_held(&self, live: &Live, mut set: SetAttr) -> Result<Attr> {
         let mut state = live.lock();
-        let inode = self.ns.inode(ino)?;
-        let mut set = *set;
+        let Some(inode) = self.ns.find_held(live.ino)? else {
+            // Removed and only remembered: there is nothing to change.
+            return self.attr(self.ns.inode(live.ino)?);
+        };
         if let Some(Content::Hot(id)) = inode.content() {
             let path = self.hot.path(*id);
             if set.atime.is_some() || set.mtime.is_some() {
@@ -343,12 +371,7 @@ impl Engine {
                 set.mtime = Some(merged.mtime);
             }
         }
-        let attr = self.attr(self.ns.setattr(ino, &set)?);
-        drop(state);
-        if live.way().is_none() && matches!(inode.content(), Some(Content::Hot(_))) {
-            self.schedule(ino);
-        }
-        attr
+        self.attr(self.ns.setattr(live.ino, &set)?)
     }
 }
 

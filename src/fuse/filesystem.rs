@@ -125,7 +125,12 @@ impl Filesystem for Ckptfs {
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match self.engine.names().lookup(parent.0, name.as_bytes()) {
             Err(Error::Errno(libc::ENOENT)) => reply.entry(&NAME_TTL, &no_entry(), NO_GENERATION),
-            found => self.entry("look up a name", found, reply),
+            found => {
+                if let Ok(inode) = &found {
+                    self.engine.saw_name(inode.ino, name.as_bytes());
+                }
+                self.entry("look up a name", found, reply);
+            }
         }
     }
 
@@ -248,11 +253,11 @@ impl Filesystem for Ckptfs {
         };
         let from = Place { parent: parent.0, name: name.as_bytes() };
         let to = Place { parent: newparent.0, name: newname.as_bytes() };
-        self.empty("rename", self.writable(|| self.engine.names().rename(from, to, over)), reply);
+        self.empty("rename", self.engine.rename(from, to, over), reply);
     }
 
     fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        let made = self.writable(|| self.engine.names().link(ino.0, newparent.0, newname.as_bytes()));
+        let made = self.engine.link(ino.0, newparent.0, newname.as_bytes());
         self.entry("make a link", made, reply);
     }
 
@@ -398,6 +403,7 @@ impl Filesystem for Ckptfs {
                 Err(Error::Errno(libc::ENOENT)) => return Ok(false),
                 Err(error) => return Err(error),
             };
+            self.engine.saw_name(entry.ino, &entry.name);
             let name = OsStr::from_bytes(&entry.name);
             let file = file_attr(&attr);
             Ok(reply.add(INodeNo(entry.ino), entry.cookie, name, &attr_ttl(&attr), &file, NO_GENERATION))
