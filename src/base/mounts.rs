@@ -40,7 +40,10 @@ impl Mount {
 
 /// Whether `path` lies on a FUSE mount whose daemon is gone.
 pub fn is_dead(path: &Path) -> bool {
-    rustix::fs::stat(path).err() == Some(rustix::io::Errno::NOTCONN)
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    // The kernel answers a plain stat from what it remembers, long after the daemon is gone.
+    let asked = statx(CWD, path, AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS);
+    asked.err() == Some(rustix::io::Errno::NOTCONN)
 }
 
 /// The mount table of this process, in the order of mounting.

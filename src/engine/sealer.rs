@@ -146,7 +146,7 @@ impl Engine {
         if state.writers > 0 || inode.nlink == 0 {
             return Ok(None);
         }
-        let (path, file) = (self.hot.path(hot), self.hot.open_read(hot)?);
+        let (path, file) = (self.hot.path(hot), self.hot.open_unseen(hot)?);
         if !lease::is_quiet(&file, &path)? {
             self.queue.not_quiet(ino);
             return Ok(None);

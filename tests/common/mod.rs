@@ -179,9 +179,12 @@ impl Drop for Mount {
     }
 }
 
+/// A dead process whose parent has not looked yet counts as gone, but only when its last thread is.
 fn is_running(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z')) && !stat.is_empty()
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    let dead = stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('Z'));
+    !stat.is_empty() && (threads > 1 || !dead)
 }
 
 /// Runs the program.
