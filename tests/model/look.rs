@@ -82,6 +82,9 @@ impl World {
                 let opened = engine.open(ino, libc::O_RDONLY, ROOT).unwrap();
                 let mut seen = vec![0; bytes.len() + 10];
                 let len = engine.read(opened.fh, 0, &mut seen).unwrap();
+                if len != bytes.len() {
+                    eprintln!("{:?} {:?}", opened.how, engine.getattr(ino));
+                }
                 engine.release(opened.fh).unwrap();
                 same(&seen[..len], bytes, ino);
             }

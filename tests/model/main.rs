@@ -5,7 +5,13 @@
 //! background threads run beside the steps, so a repeated run may need a few tries.
 
 // A test stops where it fails, in its helpers too.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
 
 mod look;
 mod steps;

@@ -120,8 +120,7 @@ impl World {
         };
         assert!(self.tree.lookup(dir, name).is_none());
         let ino = attr.inode.ino;
-        self.tree.nodes.insert(ino, Node::new(Kind::File(Vec::new()), mode));
-        self.tree.enter(dir, name, ino);
+        self.tree.born(dir, name, ino, Node::new(Kind::File(Vec::new()), mode));
         self.opened(ino, opened, true);
     }
 
@@ -145,8 +144,7 @@ impl World {
         } else {
             Node::new(Kind::Dir(Default::default()), 0o755)
         };
-        self.tree.nodes.insert(inode.ino, node);
-        self.tree.enter(dir, name, inode.ino);
+        self.tree.born(dir, name, inode.ino, node);
     }
 
     fn open_file(&mut self) {
@@ -329,7 +327,9 @@ impl World {
             (None, Over::Exchange) => libc::ENOENT,
             (None, _) => 0,
             (Some(target), _) if target == source => 0,
-            (Some(target), Over::Exchange) if is_dir(target) && tree.is_inside(target, from.0) => libc::EINVAL,
+            (Some(target), Over::Exchange) if is_dir(target) && tree.is_inside(target, from.0) => {
+                libc::EINVAL
+            }
             (Some(_), Over::Exchange) => 0,
             (Some(target), Over::Replace) => match (is_dir(source), is_dir(target)) {
                 (true, false) => libc::ENOTDIR,
@@ -392,7 +392,8 @@ impl World {
     fn setattr(&mut self) {
         let all = self.tree.named(|_| true);
         let ino = self.one_of(&all).unwrap();
-        let time = Time { secs: 1_000_000_000 + self.pick(1 << 30) as i64, nanos: self.pick(999_999_999) as u32 };
+        let time =
+            Time { secs: 1_000_000_000 + self.pick(1 << 30) as i64, nanos: self.pick(999_999_999) as u32 };
         let mut set = SetAttr::default();
         match self.pick(4) {
             0 => set.mode = Some([0o600, 0o6755, 0o4711][self.pick(3)]),

@@ -119,6 +119,17 @@ impl Tree {
             }
     }
 
+    /// A new node gets its first name, and the group of a set-group-id directory.
+    pub(crate) fn born(&mut self, dir: u64, name: &str, ino: u64, mut node: Node) {
+        let (mode, gid) = (self.node(dir).mode, self.node(dir).gid);
+        if mode & 0o2000 != 0 {
+            node.gid = gid;
+            node.mode |= if node.is_dir() { 0o2000 } else { 0 };
+        }
+        self.nodes.insert(ino, node);
+        self.enter(dir, name, ino);
+    }
+
     pub(crate) fn enter(&mut self, dir: u64, name: &str, ino: u64) {
         self.entries(dir).insert(name.to_owned(), ino);
         if self.node(ino).is_dir() {

@@ -105,7 +105,7 @@ impl World {
         self.open.push(Open { ino, fh: Some(opened.fh), writable, direct });
     }
 
-    /// Ends the engine, in order or as a kill does, and starts it again. Clients with passthrough handles live on.
+    /// Ends the engine, in order or as a kill does, and starts it again. Writers with passthrough handles live on (what a reader then sees may be old).
     pub(crate) fn remount(&mut self, orderly: bool) {
         let (engine, workers) = self.running.take().unwrap();
         if orderly {
@@ -117,7 +117,7 @@ impl World {
         let named = self.tree.named(|_| true);
         self.open.retain_mut(|open| {
             open.fh = None;
-            open.direct.is_some() && named.contains(&open.ino)
+            open.direct.is_some() && open.writable && named.contains(&open.ino)
         });
         self.tree.nodes.retain(|_, node| node.nlink > 0);
         self.start();
@@ -146,8 +146,13 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let from = self.log.len().saturating_sub(40);
-            eprintln!("CKPTFS_SEED={}, after {} steps:\n{}", self.seed, self.log.len(), self.log[from..].join("\n"));
+            let from = self.log.len().saturating_sub(140);
+            eprintln!(
+                "CKPTFS_SEED={}, after {} steps:\n{}",
+                self.seed,
+                self.log.len(),
+                self.log[from..].join("\n")
+            );
         }
     }
 }
