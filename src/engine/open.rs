@@ -252,7 +252,8 @@ impl Engine {
             self.bury(old, seq)?;
         }
         if let Some(Way::Daemon(Source::Sealed(_))) = live.way() {
-            let hot = Arc::new(open_hot(&self.hot, id, true)?);
+            // Read-only: an open for writing gets its own, and without one the lease must be granted.
+            let hot = Arc::new(open_hot(&self.hot, id, false)?);
             live.set_way(state, Some(Way::Daemon(Source::Hot(hot))));
         }
         inode.content().copied().ok_or(Error::Errno(libc::EINVAL))

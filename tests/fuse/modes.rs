@@ -163,7 +163,13 @@ fn sqlite_takes_the_daemon_path_and_works() {
     let mount = Mount::new("on");
     // A daemon-served reader beside a writer can be told from a passthrough one: the kernel counts no backing file.
     for name in ["a.db-wal", "b.db-shm", "c.db-journal", "d.db"] {
-        let mut file = File::options().read(true).write(true).create(true).open(mount.path(name)).unwrap();
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(mount.path(name))
+            .unwrap();
         file.write_all(b"SQLite format 3\0 and more").unwrap();
         let fds = format!("/proc/{}/fd", mount.pid());
         // Only a daemon-served writer makes the daemon hold its hot file open for writing.

@@ -126,6 +126,12 @@ fn a_file_that_is_only_read_is_sealed_while_it_is_open() {
         drop(reader);
         mount.all_sealed();
         assert_eq!(reader_len(mount), 400_000);
+        let reader = File::open(&path).unwrap();
+        truncate(&path, 300_000);
+        eventually("truncated below a reader of sealed chunks", || {
+            mount.number("/sealing/sealed_files") == 4
+        });
+        assert_seen(&reader, &bytes[..300_000]);
     });
 }
 

@@ -76,7 +76,7 @@ fn holes_stay_holes_and_are_found() {
     both(|mount| {
         let path = mount.path("sparse");
         let mib = 1 << 20;
-        let file = File::options().read(true).write(true).create(true).open(&path).unwrap();
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         file.write_all_at(&noise(mib, 3), 4 * mib as u64).unwrap();
         file.set_len(16 * mib as u64).unwrap();
         drop(file);
