@@ -406,8 +406,8 @@ impl World {
         let node = self.tree.node(ino);
         node.changed();
         node.mode = set.mode.unwrap_or(node.mode);
-        if set.uid.is_some() {
-            (node.uid, node.gid) = (set.uid.unwrap(), 7);
+        if let Some(uid) = set.uid {
+            (node.uid, node.gid) = (uid, 7);
             if !node.is_dir() {
                 node.kill_privileges();
             }

@@ -44,7 +44,7 @@ impl World {
             seed,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def1,
             running: None,
-            passthrough: seed % 2 == 0,
+            passthrough: seed.is_multiple_of(2),
             tree: Tree::new(),
             open: Vec::new(),
             log: Vec::new(),
@@ -81,7 +81,7 @@ impl World {
         }
         let options = Options {
             settle: Duration::ZERO,
-            hot_cache_bytes: if self.seed % 3 == 0 { 300_000 } else { 0 },
+            hot_cache_bytes: if self.seed.is_multiple_of(3) { 300_000 } else { 0 },
             cache_bytes: 8 << 20,
             threads: 1,
             hydrate_threads: 2,
