@@ -42,9 +42,16 @@ impl Engine {
             Body::File(Content::Sealed(sealed) | Content::Both(_, sealed)) => {
                 (sealed.size, sealed.blocks, false)
             }
-            Body::File(Content::Hot(_)) if inode.nlink == 0 && !self.live.is_held(inode.ino) => (0, 0, false),
             Body::File(Content::Hot(id)) => {
-                let hot = self.hot.attr(*id)?;
+                let hot = match self.hot.attr(*id) {
+                    Ok(hot) => hot,
+                    // Replaced, sealed or erased since the inode was read?
+                    Err(error) => match self.ns.find(inode.ino)? {
+                        None => return Ok(Attr { inode, size: 0, blocks: 0, volatile: false }),
+                        Some(now) if now.content() != inode.content() => return self.attr(now),
+                        Some(_) => return Err(error),
+                    },
+                };
                 merge_times(&mut inode, &hot);
                 (hot.size, hot.blocks, true)
             }

@@ -9,6 +9,8 @@ use super::Engine;
 use super::live::{Live, Source, Way};
 use super::open::open_hot;
 use crate::base::{Error, Result};
+use crate::catalog::keys::HotId;
+use crate::hot::lease;
 
 impl Engine {
     /// Closes a handle; the last writer's close schedules sealing.
@@ -44,12 +46,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets an inode go and erases it if that was the last to hold an orphan. True if nobody holds it now.
-    pub(super) fn let_go(&self, live: &Live) -> bool {
-        let free = live.let_go();
-        if free && let Err(error) = self.reap(live.ino) {
+    /// Lets an inode go and erases it if that was the last to hold an orphan.
+    pub(super) fn let_go(&self, live: &Live) {
+        if live.let_go()
+            && let Err(error) = self.reap(live.ino)
+        {
             self.report(&error, "erase an unlinked file");
         }
-        free
+    }
+
+    /// Whether nobody, here or gone from here, can write to hot file `id`.
+    pub(super) fn is_quiet(&self, id: HotId) -> Result<bool> {
+        lease::is_quiet(&self.hot.open_read(id)?, &self.hot.path(id))
     }
 }

@@ -192,6 +192,16 @@ impl Engine {
         }
     }
 
+    /// Works on an inode whose content no unlink takes away meanwhile. The inode is to be read in `work`, by
+    /// [`find_held`](Namespace::find_held); its state is not to be locked any more when `work` ends.
+    fn with_held<T>(&self, ino: Ino, work: impl FnOnce(&Arc<Live>) -> Result<T>) -> Result<T> {
+        let live = self.live.get(ino);
+        live.hold();
+        let done = work(&live);
+        self.let_go(&live);
+        done
+    }
+
     /// Erases an orphan that nobody holds.
     fn reap(&self, ino: Ino) -> Result<()> {
         if let Some((id, seq)) = self.ns.reap(ino, |ino| self.live.is_held(ino))? {

@@ -50,8 +50,16 @@ impl Engine {
         let live = self.live.get(ino);
         live.hold();
         let opened = self.open_held(&live, flags, caller);
-        if opened.is_err() {
-            self.let_go(&live);
+        match &opened {
+            // O_SYNC has this bit too. What is written through the handle is durable only with its names.
+            Ok(opened) if flags & libc::O_DSYNC != 0 && flags & libc::O_ACCMODE != libc::O_RDONLY => {
+                self.fsync(opened.fh, true).or_else(|error| {
+                    self.release(opened.fh)?;
+                    Err(error)
+                })?
+            }
+            Ok(_) => {}
+            Err(_) => self.let_go(&live),
         }
         opened
     }
@@ -111,7 +119,7 @@ impl Engine {
 
     fn open_held(&self, live: &Arc<Live>, flags: i32, caller: Caller) -> Result<Opened> {
         let mut state = live.lock();
-        let inode = self.ns.find(live.ino)?.ok_or(Error::Errno(libc::ENOENT))?;
+        let inode = self.ns.find_held(live.ino)?.ok_or(Error::Errno(libc::ENOENT))?;
         if inode.is_dir() {
             return Err(Error::Errno(libc::EISDIR));
         }
@@ -150,9 +158,6 @@ impl Engine {
         drop(state);
         let fh =
             self.handles.add(Handle { live: live.clone(), writable, data_sync: flags & libc::O_DSYNC != 0 });
-        if flags & libc::O_SYNC == libc::O_SYNC || flags & libc::O_DSYNC != 0 {
-            self.sync_names()?;
-        }
         self.cache.touch(live.ino);
         Ok(Opened { fh, how })
     }
@@ -259,15 +264,21 @@ impl Engine {
         self.hot.sync(id, &file, false).inspect_err(|error| self.poison_if_sync(error))
     }
 
-    /// Makes the content an empty hot file. With handles open it is the same one, truncated in place.
+    /// Makes the content an empty hot file. While handles are open, or somebody who has closed it can still
+    /// write to it (a mapping, a client of a killed daemon), it is the same one, truncated in place.
     pub(super) fn empty(&self, live: &Live, state: &mut OpenState, inode: Inode) -> Result<Content> {
         live.raise_epoch(state);
         let content = *inode.content().ok_or(Error::Errno(libc::EINVAL))?;
-        match live.way().as_ref().and_then(Way::hot) {
-            Some(hot) => {
+        let open = live.way().as_ref().and_then(Way::hot).map(|hot| hot.id);
+        let same = match (open, content) {
+            (None, Content::Hot(id)) if !self.is_quiet(id)? => Some(id),
+            (open, _) => open,
+        };
+        match same {
+            Some(id) => {
                 let content = self.make_hot(live, state, inode)?;
-                let path = self.hot.path(hot.id);
-                self.hot.open_write(hot.id)?.set_len(0).context("truncate", &path)?;
+                let path = self.hot.path(id);
+                self.hot.open_write(id)?.set_len(0).context("truncate", &path)?;
                 Ok(content)
             }
             None => {
@@ -296,7 +307,8 @@ impl Engine {
             self.bury(old, seq);
         }
         if let Some(Way::Daemon(Source::Sealed(_))) = live.way() {
-            let hot = Arc::new(open_hot(&self.hot, id, true)?);
+            // Read-only: an open for writing gets its own, and without one the lease must be granted.
+            let hot = Arc::new(open_hot(&self.hot, id, false)?);
             live.set_way(state, Some(Way::Daemon(Source::Hot(hot))));
         }
         inode.content().copied().ok_or(Error::Errno(libc::EINVAL))

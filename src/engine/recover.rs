@@ -137,9 +137,11 @@ impl Engine {
     fn load_hot_files(&self, unclean: bool) -> Result<()> {
         let mut unsealed = self.ns.hot_files(HotState::Unsealed)?;
         if unclean {
-            // A small file may have grown since it was recorded as small.
+            // A small file may have grown since it was recorded as small, or a client of the killed daemon
+            // may still write to it.
             unsealed.extend(self.ns.hot_files(HotState::Small)?.into_iter().filter(|(id, _)| {
                 self.hot.attr(*id).is_ok_and(|attr| attr.size >= super::sealer::SMALL_MAX_BYTES)
+                    || !self.is_quiet(*id).unwrap_or(true)
             }));
         }
         for (_, ino) in unsealed {

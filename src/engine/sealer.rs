@@ -5,6 +5,8 @@
 //! the content is sealed. The hot file goes only later, by [`evict`](Engine::evict): when nobody has it
 //! open, and after the record is durable.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use super::live::Live;
 use crate::base::priority::make_thread_idle;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{HotId, HotState, Ino};
-use crate::catalog::records::{Body, Content, Sealed};
+use crate::catalog::records::{Body, Content, Inode, Sealed};
 use crate::hot::{HotAttr, lease};
 use crate::pack::PackBatch;
 use crate::seal::write;
@@ -33,6 +35,23 @@ struct Packed {
     hot: HotId,
     attr: HotAttr,
     content: write::Sealed,
+}
+
+/// A file that is at rest: open, and nobody can write it before its epoch is raised.
+struct Ready {
+    live: Arc<Live>,
+    epoch: u64,
+    hot: HotId,
+    attr: HotAttr,
+    file: File,
+}
+
+/// Whether an error is one of this file alone.
+fn is_about(error: &Error, file: &Path) -> bool {
+    match error {
+        Error::Io { path, .. } | Error::Damaged { path, .. } => path == file,
+        Error::Errno(_) | Error::Refused(_) | Error::Poisoned(_) => false,
+    }
 }
 
 impl Engine {
@@ -76,7 +95,7 @@ impl Engine {
         }
         batch.finish()?;
         for file in packed {
-            if let Err(error) = self.publish(&file) {
+            if let Err(error) = self.with_held(file.live.ino, |_| self.publish(&file)) {
                 self.report(&error, "record a sealed file");
                 self.queue.again(file.live.ino, FAILED);
             }
@@ -86,15 +105,48 @@ impl Engine {
 
     /// Cuts and packs one file, if it is at rest and worth it.
     fn pack_file(&self, ino: Ino, batch: &mut PackBatch) -> Result<Option<Packed>> {
-        let live = self.live.get(ino);
+        let at_rest = self.with_held(ino, |live| self.at_rest(live));
+        let ready = match at_rest {
+            Ok(Some(ready)) => ready,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // The batch is as good without it.
+                self.report(&error, "seal a file");
+                self.queue.again(ino, FAILED);
+                return Ok(None);
+            }
+        };
+        let Ready { live, epoch, hot, attr, file } = ready;
+        let path = self.hot.path(hot);
+        let go_on = || live.epoch() == epoch && !self.queue.is_stopped();
+        match write::seal_file(&file, &path, batch, &go_on) {
+            Ok(content) => Ok(content.map(|content| Packed { live, epoch, hot, attr, content })),
+            // Whoever changed it schedules it again.
+            Err(error)
+                if live.epoch() != epoch
+                    && (is_about(&error, &path) || matches!(error, Error::Refused(_))) =>
+            {
+                Ok(None)
+            }
+            Err(error) if is_about(&error, &path) => {
+                self.report(&error, "seal a file");
+                self.queue.again(ino, FAILED);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the hot file of an inode that nobody can write and that is worth sealing.
+    fn at_rest(&self, live: &Arc<Live>) -> Result<Option<Ready>> {
         let state = live.lock();
-        let Some(inode) = self.ns.find(ino)? else { return Ok(None) };
+        let ino = live.ino;
+        let Some(inode) = self.ns.find_held(ino)? else { return Ok(None) };
         let Some(Content::Hot(hot)) = inode.content().copied() else { return Ok(None) };
         if state.writers > 0 || inode.nlink == 0 {
             return Ok(None);
         }
-        let epoch = live.epoch();
-        let (path, file) = (self.hot.path(hot), self.hot.open_read(hot)?);
+        let (path, file) = (self.hot.path(hot), self.hot.open_unseen(hot)?);
         if !lease::is_quiet(&file, &path)? {
             self.queue.not_quiet(ino);
             return Ok(None);
@@ -107,23 +159,24 @@ impl Engine {
             }
             return Ok(None);
         }
-        drop(state);
-        let go_on = || live.epoch() == epoch && !self.queue.is_stopped();
-        let content = write::seal_file(&file, &path, batch, &go_on)?;
-        Ok(content.map(|content| Packed { live, epoch, hot, attr, content }))
+        Ok(Some(Ready { live: live.clone(), epoch: live.epoch(), hot, attr, file }))
     }
 
     /// Records a file whose chunks are durable, unless it has changed since it was read.
     fn publish(&self, file: &Packed) -> Result<()> {
         let live = &file.live;
         let _state = live.lock();
-        let now = match self.hot.attr(file.hot) {
-            Ok(attr) => attr,
-            Err(_) if live.epoch() != file.epoch => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        let inode = self.ns.find_held(live.ino)?;
+        if live.epoch() != file.epoch
+            || inode.as_ref().and_then(Inode::content) != Some(&Content::Hot(file.hot))
+        {
+            return Ok(());
+        }
+        let now = self.hot.attr(file.hot)?;
         let same = now.size == file.attr.size && now.mtime == file.attr.mtime && now.ctime == file.attr.ctime;
-        if live.epoch() != file.epoch || !same {
+        if !same {
+            // Changed by nobody that we know of: look again.
+            self.queue.again(live.ino, FAILED);
             return Ok(());
         }
         let sealed = Sealed { id: file.content.content, size: file.content.size, blocks: file.attr.blocks };
@@ -149,17 +202,17 @@ impl Engine {
     /// Drops hot copies until the budget holds.
     pub(super) fn shrink_cache(&self) {
         for ino in self.cache.above(self.options.hot_cache_bytes) {
-            if let Err(error) = self.evict(ino) {
+            if let Err(error) = self.with_held(ino, |live| self.evict(live)) {
                 self.report(&error, "drop a hot copy");
             }
         }
     }
 
     /// Drops the hot copy of a sealed file that nobody has open.
-    fn evict(&self, ino: Ino) -> Result<()> {
-        let live = self.live.get(ino);
+    fn evict(&self, live: &Live) -> Result<()> {
+        let ino = live.ino;
         let state = live.lock();
-        let Some(inode) = self.ns.find(ino)? else {
+        let Some(inode) = self.ns.find_held(ino)? else {
             self.cache.remove(ino);
             return Ok(());
         };

@@ -16,18 +16,15 @@ impl Engine {
     /// Changes the size of a regular file.
     pub fn truncate(&self, ino: Ino, size: u64, caller: Caller) -> Result<()> {
         self.check_writable()?;
-        let live = self.live.get(ino);
-        live.hold();
-        let done = self.truncate_held(&live, size, caller);
-        if self.let_go(&live) {
-            self.schedule(ino);
-        }
+        let done = self.with_held(ino, |live| self.truncate_held(live, size, caller));
+        // A writer's close schedules it again; a reader's does not.
+        self.schedule(ino);
         done
     }
 
     fn truncate_held(&self, live: &Live, size: u64, caller: Caller) -> Result<()> {
         let mut state = live.lock();
-        let inode = self.ns.inode(live.ino)?;
+        let inode = self.ns.find_held(live.ino)?.ok_or(Error::Errno(libc::ENOENT))?;
         if inode.is_dir() {
             return Err(Error::Errno(libc::EISDIR));
         }
@@ -59,10 +56,19 @@ impl Engine {
     /// Changes attributes other than the size, in the record and in the hot file.
     pub fn setattr(&self, ino: Ino, set: &SetAttr) -> Result<Attr> {
         self.check_writable()?;
-        let live = self.live.get(ino);
+        let attr = self.with_held(ino, |live| self.setattr_held(live, *set))?;
+        if matches!(attr.inode.content(), Some(Content::Hot(_))) {
+            self.schedule(ino);
+        }
+        Ok(attr)
+    }
+
+    fn setattr_held(&self, live: &Live, mut set: SetAttr) -> Result<Attr> {
         let mut state = live.lock();
-        let inode = self.ns.inode(ino)?;
-        let mut set = *set;
+        let Some(inode) = self.ns.find_held(live.ino)? else {
+            // Removed and only remembered: there is nothing to change.
+            return self.attr(self.ns.inode(live.ino)?);
+        };
         if let Some(Content::Hot(id)) = inode.content() {
             let path = self.hot.path(*id);
             if set.atime.is_some() || set.mtime.is_some() {
@@ -76,11 +82,6 @@ impl Engine {
                 set.mtime = Some(merged.mtime);
             }
         }
-        let attr = self.attr(self.ns.setattr(ino, &set)?);
-        drop(state);
-        if live.way().is_none() && matches!(inode.content(), Some(Content::Hot(_))) {
-            self.schedule(ino);
-        }
-        attr
+        self.attr(self.ns.setattr(live.ino, &set)?)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::sealer::SMALL_MAX_BYTES;
@@ -18,6 +18,8 @@ use crate::catalog::records::Content;
 
 /// How long the disk has to take all hot files. A preempted node gets 30 s in all, we promise 10.
 const FLUSH_MAX: Duration = Duration::from_secs(8);
+/// How long [`Engine::seal_all`] waits for files that are still open or mapped.
+const NO_PROGRESS_MAX: Duration = Duration::from_secs(4);
 
 /// How a mount ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +97,9 @@ impl Engine {
         let total = total + working;
         monitor.begin("sealing", total as u64);
         self.queue.hurry(true);
-        let mut idle = 0;
         // Files that are still open or mapped come back to the queue for ever: a round without progress ends it.
-        let mut sealed = self.totals.sealed_files();
-        while idle < 20 {
+        let (mut sealed, mut since) = (self.totals.sealed_files(), Instant::now());
+        while since.elapsed() < NO_PROGRESS_MAX {
             let (waiting, working) = self.queue.len();
             if waiting + working == 0 || self.queue.is_stopped() {
                 break;
@@ -106,8 +107,9 @@ impl Engine {
             monitor.advance(total.saturating_sub(waiting + working) as u64);
             self.queue.wait_change(Duration::from_millis(200));
             let now = self.totals.sealed_files();
-            idle = if now != sealed || working > 0 { 0 } else { idle + 1 };
-            sealed = now;
+            if now != sealed || working > 0 {
+                (sealed, since) = (now, Instant::now());
+            }
         }
         self.queue.hurry(false);
         self.shrink_cache();

@@ -30,16 +30,13 @@ pub(super) fn system_time(time: Time) -> SystemTime {
     }
 }
 
+/// The time that the kernel sent. Before 1970 fuser 0.18 takes the nanoseconds away where the kernel adds them.
 pub(super) fn time(at: SystemTime) -> Time {
     match at.duration_since(UNIX_EPOCH) {
         Ok(since) => Time { secs: since.as_secs().cast_signed(), nanos: since.subsec_nanos() },
         Err(before) => {
             let before = before.duration();
-            let (secs, nanos) = (before.as_secs().cast_signed(), before.subsec_nanos());
-            match nanos {
-                0 => Time { secs: -secs, nanos: 0 },
-                _ => Time { secs: -secs - 1, nanos: 1_000_000_000 - nanos },
-            }
+            Time { secs: -before.as_secs().cast_signed(), nanos: before.subsec_nanos() }
         }
     }
 }
@@ -121,7 +118,16 @@ mod tests {
             Time { secs: 0, nanos: 1 },
             Time { secs: 1 << 33, nanos: 999_999_999 },
         ] {
-            assert_eq!(time(system_time(at)), at);
+            let as_fuser_reads = match u64::try_from(at.secs) {
+                Ok(secs) => UNIX_EPOCH + Duration::new(secs, at.nanos),
+                Err(_) => UNIX_EPOCH - Duration::new(at.secs.unsigned_abs(), at.nanos),
+            };
+            assert_eq!(time(as_fuser_reads), at);
+            let since = system_time(at).duration_since(UNIX_EPOCH).map_err(|error| error.duration());
+            let nanos = at.secs as i128 * 1_000_000_000 + i128::from(at.nanos);
+            let shown =
+                since.map_or_else(|before| -(before.as_nanos() as i128), |since| since.as_nanos() as i128);
+            assert_eq!(shown, nanos);
         }
     }
 }

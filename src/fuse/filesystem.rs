@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
@@ -24,6 +24,7 @@ use crate::base::{Error, Result};
 use crate::catalog::keys::ROOT;
 use crate::catalog::records::Inode;
 use crate::engine::Engine;
+use crate::engine::attr::Attr;
 use crate::engine::open::How;
 use crate::namespace::Caller;
 use crate::namespace::rename::{Over, Place};
@@ -403,15 +404,19 @@ impl Filesystem for Ckptfs {
         mut reply: ReplyDirectoryPlus,
     ) {
         let listed = self.dirs.list(&self.engine, ino.0, fh.0, offset, &mut |entry| {
-            let attr = match self.engine.getattr(entry.ino) {
-                Ok(attr) => attr,
+            let (attr, ttl) = match self.engine.getattr(entry.ino) {
+                Ok(attr) => (file_attr(&attr), attr_ttl(&attr)),
                 // Removed since the listing was read.
                 Err(Error::Errno(libc::ENOENT)) => return Ok(false),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // One damaged file does not hide the others: stat of this one asks again, and fails.
+                    self.engine.report(&error, "stat a file of a listed directory");
+                    let inode = self.engine.names().inode(entry.ino)?;
+                    (file_attr(&Attr { inode, size: 0, blocks: 0, volatile: true }), Duration::ZERO)
+                }
             };
             let name = OsStr::from_bytes(&entry.name);
-            let file = file_attr(&attr);
-            Ok(reply.add(INodeNo(entry.ino), entry.cookie, name, &attr_ttl(&attr), &file, NO_GENERATION))
+            Ok(reply.add(INodeNo(entry.ino), entry.cookie, name, &ttl, &attr, NO_GENERATION))
         });
         match listed {
             Ok(()) => reply.ok(),

@@ -87,6 +87,7 @@ impl Unmounter {
     fn leave(&self, flags: UnmountFlags) -> Result<()> {
         match unmount(&self.mountpoint, flags) {
             Ok(()) => Ok(()),
+            Err(rustix::io::Errno::BUSY) => Err(Error::Errno(libc::EBUSY)),
             // An ordinary user's mount was made by fusermount3, and only that may undo it.
             Err(rustix::io::Errno::PERM) => self.inner.lock().unmount().context("unmount", &self.mountpoint),
             Err(error) => Err(error).context("unmount", &self.mountpoint),

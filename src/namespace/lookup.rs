@@ -13,6 +13,12 @@ impl Namespace {
         Inode::decode(&bytes).map(Some).ok_or_else(|| damaged_key(&key))
     }
 
+    /// [`find`](Self::find) for somebody who holds the inode: an unlink that did not see the hold is done.
+    pub fn find_held(&self, ino: Ino) -> Result<Option<Inode>> {
+        let _naming = self.naming();
+        self.find(ino)
+    }
+
     /// The inode with this number, or what is remembered of it while the kernel still knows it;
     /// `ENOENT` if there is none.
     pub fn inode(&self, ino: Ino) -> Result<Inode> {

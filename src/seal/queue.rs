@@ -128,9 +128,13 @@ impl SealQueue {
         self.changed.notify_all();
     }
 
-    /// From now on all files are due at once, or no longer so.
+    /// From now on all files are due at once, or no longer so. One that somebody can still write is tried at
+    /// once too, but only once: then it waits as it does otherwise.
     pub fn hurry(&self, on: bool) {
-        self.state.lock().hurry = on;
+        let mut state = self.state.lock();
+        state.hurry = on;
+        state.refused.clear();
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -169,10 +173,9 @@ impl State {
     }
 
     fn pop_due(&mut self) -> Option<Ino> {
-        let (at, ino) = *self.due.first()?;
-        if at > Instant::now() && !self.hurry {
-            return None;
-        }
+        let now = Instant::now();
+        let mut by_time = self.due.iter().take_while(|(at, _)| self.hurry || *at <= now);
+        let (at, ino) = *by_time.find(|(at, ino)| *at <= now || !self.refused.contains_key(ino))?;
         self.due.remove(&(at, ino));
         self.at.remove(&ino);
         self.working += 1;
@@ -198,6 +201,21 @@ mod tests {
         queue.done(2);
         queue.stop();
         assert_eq!(queue.take(), None);
+    }
+
+    #[test]
+    fn a_hurry_tries_a_file_that_is_not_quiet_once_and_the_others_still() {
+        let queue = SealQueue::default();
+        queue.schedule(1, Duration::from_secs(3600));
+        queue.hurry(true);
+        assert_eq!(queue.take(), Some(1));
+        for _ in 0..8 {
+            queue.not_quiet(1);
+        }
+        queue.schedule(2, Duration::from_secs(3600));
+        assert_eq!((queue.take_now(), queue.take_now()), (Some(2), None));
+        queue.hurry(true);
+        assert_eq!(queue.take_now(), Some(1));
     }
 
     #[test]

@@ -1,0 +1,75 @@
+//! What things cost, in syncs and bytes: no timing.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+
+use crate::common::*;
+
+#[test]
+fn equal_content_costs_no_chunk_bytes_a_second_time() {
+    let mount = Mount::new("on");
+    let bytes = noise(8 << 20, 1);
+    fs::write(mount.path("one"), &bytes).unwrap();
+    mount.all_sealed();
+    let (stored, chunks) = (mount.number("/stored_bytes"), mount.number("/chunks"));
+    assert!(stored >= 8 << 20);
+    fs::write(mount.path("two"), &bytes).unwrap();
+    mount.all_sealed();
+    assert_eq!((mount.number("/stored_bytes"), mount.number("/chunks")), (stored, chunks));
+    // Opened for update and closed unchanged: the same content again.
+    drop(open_rw(&mount.path("one")));
+    mount.all_sealed();
+    assert_eq!(mount.number("/stored_bytes"), stored);
+    let held: u64 = ["hot", "packs"]
+        .iter()
+        .flat_map(|folder| walk(&mount.store().join(folder)))
+        .map(|path| fs::metadata(path).unwrap().len())
+        .sum();
+    assert!(held < stored + (1 << 20), "{held} bytes on the disk for {stored} stored");
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => files.extend(walk(&entry.path())),
+            false => files.push(entry.path()),
+        }
+    }
+    files
+}
+
+#[test]
+fn memory_does_not_grow_with_a_file() {
+    let mount = Mount::with(&["settle=0s", "hot_cache=0"]);
+    let path = mount.path("big");
+    let block = noise(1 << 20, 3);
+    let mut file = File::create(&path).unwrap();
+    for n in 0..600_u64 {
+        // Every eighth block is new, the others repeat: sealing sees each byte, the disk takes few.
+        let mut block = block.clone();
+        if n % 8 == 0 {
+            block[..8].copy_from_slice(&n.to_le_bytes());
+        }
+        file.write_all(&block).unwrap();
+    }
+    drop(file);
+    mount.all_sealed();
+    let mut file = File::open(&path).unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    for n in 0..600_u64 {
+        file.read_exact(&mut buffer).unwrap();
+        same(&buffer[8..], &block[8..]);
+        if n % 8 == 0 {
+            same(&buffer[..8], &n.to_le_bytes());
+        }
+    }
+    drop(file);
+    // Hydrating too.
+    drop(open_rw(&path));
+    let status = fs::read_to_string(format!("/proc/{}/status", mount.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 300 << 10, "the daemon took {kib} KiB at its peak");
+    mount.no_faults();
+}
