@@ -1,0 +1,66 @@
+//! Promises of the engine that need no mount: what an fsync costs, and that sealing everything ends.
+
+// A test stops where it fails, in its helpers too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ckptfs::base::monitor::Silent;
+use ckptfs::engine::workers::Workers;
+use ckptfs::engine::{Engine, Options};
+use ckptfs::namespace::Caller;
+
+const ROOT: Caller = Caller { uid: 0, gid: 0 };
+
+fn start(store: &Path) -> Arc<Engine> {
+    for folder in ["journal", "catalog", "packs", "index", "hot"] {
+        fs::create_dir_all(store.join(folder)).unwrap();
+    }
+    let options = Options {
+        settle: Duration::from_secs(3600),
+        hot_cache_bytes: 0,
+        cache_bytes: 1 << 20,
+        threads: 1,
+        hydrate_threads: 1,
+        hot: None,
+    };
+    Engine::start(store, options, ROOT, &Silent).unwrap()
+}
+
+#[test]
+fn an_fsync_costs_one_journal_sync_and_operations_without_it_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = start(dir.path());
+    let syncs = || engine.names().meta().status().unwrap().journal_syncs;
+    let before = syncs();
+    let (_, opened) = engine.create(1, b"f", 0o644, libc::O_RDWR, ROOT).unwrap();
+    engine.write(opened.fh, 0, b"bytes", false).unwrap();
+    engine.link(engine.names().lookup(1, b"f").unwrap().ino, 1, b"g").unwrap();
+    assert_eq!(syncs(), before);
+    engine.fsync(opened.fh, true).unwrap();
+    assert_eq!(syncs(), before + 1);
+}
+
+#[test]
+fn sealing_everything_ends_although_somebody_holds_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = start(dir.path());
+    let workers = Workers::start(&engine).unwrap();
+    for name in [&b"held"[..], b"free"] {
+        let (_, opened) = engine.create(1, name, 0o644, libc::O_RDWR, ROOT).unwrap();
+        engine.write(opened.fh, 0, &[7; 200_000], false).unwrap();
+        engine.release(opened.fh).unwrap();
+    }
+    let held = File::options().write(true).open(dir.path().join("hot/01/0000000000000001")).unwrap();
+    let begun = Instant::now();
+    engine.seal_all(&Silent).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert_eq!(engine.report_status().unwrap().sealed_files, 1);
+    drop(held);
+    engine.seal_all(&Silent).unwrap();
+    assert_eq!(engine.report_status().unwrap().sealed_files, 2);
+    engine.shut_down(&workers).unwrap();
+}
