@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ckptfs::base::monitor::Silent;
+use ckptfs::engine::shutdown::End;
 use ckptfs::engine::workers::Workers;
 use ckptfs::engine::{Engine, Options};
 use ckptfs::namespace::Caller;
@@ -25,6 +26,7 @@ fn start(store: &Path) -> Arc<Engine> {
         cache_bytes: 1 << 20,
         threads: 1,
         hydrate_threads: 1,
+        meta: ckptfs::meta::Options::default(),
         hot: None,
     };
     Engine::start(store, options, ROOT, &Silent).unwrap()
@@ -38,7 +40,7 @@ fn an_fsync_costs_one_journal_sync_and_operations_without_it_none() {
     let before = syncs();
     let (_, opened) = engine.create(1, b"f", 0o644, libc::O_RDWR, ROOT).unwrap();
     engine.write(opened.fh, 0, b"bytes", false).unwrap();
-    engine.link(engine.names().lookup(1, b"f").unwrap().ino, 1, b"g").unwrap();
+    engine.names().link(engine.names().lookup(1, b"f").unwrap().ino, 1, b"g").unwrap();
     assert_eq!(syncs(), before);
     engine.fsync(opened.fh, true).unwrap();
     assert_eq!(syncs(), before + 1);
@@ -62,5 +64,5 @@ fn sealing_everything_ends_although_somebody_holds_a_file() {
     drop(held);
     engine.seal_all(&Silent).unwrap();
     assert_eq!(engine.report_status().unwrap().sealed_files, 2);
-    engine.shut_down(&workers).unwrap();
+    engine.shut_down(&workers, End::Unused).unwrap();
 }

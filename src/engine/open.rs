@@ -50,18 +50,22 @@ impl Engine {
         let live = self.live.get(ino);
         live.hold();
         let opened = self.open_held(&live, flags, caller);
-        match &opened {
-            // O_SYNC has this bit too. What is written through the handle is durable only with its names.
-            Ok(opened) if flags & libc::O_DSYNC != 0 && flags & libc::O_ACCMODE != libc::O_RDONLY => {
-                self.fsync(opened.fh, true).or_else(|error| {
-                    self.release(opened.fh)?;
-                    Err(error)
-                })?
-            }
-            Ok(_) => {}
-            Err(_) => self.let_go(&live),
+        if opened.is_err() {
+            self.let_go(&live);
         }
-        opened
+        self.sync_if_asked(opened?, flags)
+    }
+
+    /// What is written through an O_SYNC or O_DSYNC handle is durable only with the file's names.
+    fn sync_if_asked(&self, opened: Opened, flags: i32) -> Result<Opened> {
+        // O_SYNC has this bit too.
+        if flags & libc::O_DSYNC != 0 && flags & libc::O_ACCMODE != libc::O_RDONLY {
+            self.fsync(opened.fh, true).or_else(|error| {
+                self.release(opened.fh)?;
+                Err(error)
+            })?;
+        }
+        Ok(opened)
     }
 
     /// Makes a regular file.
@@ -103,7 +107,8 @@ impl Engine {
             // The kernel takes the name for free.
             self.unlink(parent, name)?;
         }
-        Ok((Attr { inode, size: 0, blocks: 0, volatile: true }, opened?))
+        let opened = self.sync_if_asked(opened?, flags)?;
+        Ok((Attr { inode, size: 0, blocks: 0, volatile: true }, opened))
     }
 
     /// Opens a file that was made a moment ago. Another may have opened it meanwhile, by its name.

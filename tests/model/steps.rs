@@ -289,7 +289,7 @@ impl World {
         self.note(format!("rename {from}/{name} to {to}/{target}, {over:?}"));
         let wanted = self.judge_rename((from, name), (to, target), over);
         let place = |parent, name: &'static str| Place { parent, name: name.as_bytes() };
-        assert_eq!(answer(self.engine().rename(place(from, name), place(to, target), over)), wanted);
+        assert_eq!(answer(self.engine().names().rename(place(from, name), place(to, target), over)), wanted);
         let tree = &mut self.tree;
         let ends = (tree.lookup(from, name), tree.lookup(to, target));
         let ((Some(source), old), 0) = (ends, wanted) else { return };
@@ -353,7 +353,7 @@ impl World {
         self.note(format!("link {ino} to {dir}/{name}"));
         let exists = self.tree.lookup(dir, name).is_some();
         let wanted = if exists { libc::EEXIST } else { 0 };
-        assert_eq!(answer(self.engine().link(ino, dir, name.as_bytes())), wanted);
+        assert_eq!(answer(self.engine().names().link(ino, dir, name.as_bytes())), wanted);
         if !exists {
             self.tree.node(ino).changed();
             self.tree.node(ino).nlink += 1;

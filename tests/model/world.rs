@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ckptfs::base::monitor::Silent;
 use ckptfs::engine::open::{How, Opened};
+use ckptfs::engine::shutdown::End;
 use ckptfs::engine::workers::Workers;
 use ckptfs::engine::{Engine, Options};
 use ckptfs::namespace::Caller;
@@ -85,6 +86,7 @@ impl World {
             cache_bytes: 8 << 20,
             threads: 1,
             hydrate_threads: 2,
+            meta: ckptfs::meta::Options::default(),
             hot: None,
         };
         let engine = Engine::start(store, options, ROOT, &Silent).unwrap();
@@ -109,7 +111,7 @@ impl World {
     pub(crate) fn remount(&mut self, orderly: bool) {
         let (engine, workers) = self.running.take().unwrap();
         if orderly {
-            engine.shut_down(&workers).unwrap();
+            engine.shut_down(&workers, End::Unused).unwrap();
         }
         drop(workers);
         assert_eq!(Arc::strong_count(&engine), 1, "somebody still holds the engine");
