@@ -37,7 +37,7 @@ impl Engine {
         self.closing.store(true, std::sync::atomic::Ordering::Relaxed);
         workers.stop();
         self.record_grown()?;
-        self.sync_all()?;
+        self.make_durable()?;
         // What the first sync freed has its own records.
         self.sync_names()?;
         self.grave.delete_doomed(&self.hot)?;
@@ -62,7 +62,7 @@ impl Engine {
     /// Makes every file and name durable, while the mount may still be in use.
     ///
     /// Names first: a rename over a file is then good even if the disk is too slow for all files.
-    pub fn sync_all(self: &Arc<Self>) -> Result<()> {
+    pub fn make_durable(self: &Arc<Self>) -> Result<()> {
         self.sync_names()?;
         self.flush_hot_files()?;
         self.sync_names()

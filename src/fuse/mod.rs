@@ -4,6 +4,7 @@
 
 mod backing;
 mod convert;
+mod core;
 mod dirs;
 mod filesystem;
 mod mount;

@@ -10,8 +10,9 @@ use parking_lot::Mutex;
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::backing::Backings;
+use super::core::Core;
 use super::dirs::OpenDirs;
-use super::filesystem::{Ckptfs, Core};
+use super::filesystem::Ckptfs;
 use super::mount;
 use super::slow::SlowLane;
 use crate::base::{Error, IoContext, Result};

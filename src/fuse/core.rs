@@ -1,0 +1,124 @@
+//! What the requests share: the parts of an answer, on whatever thread it is given.
+
+use std::io;
+use std::sync::Arc;
+
+use fuser::{
+    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr,
+};
+
+use super::backing::Backings;
+use super::convert::{NAME_TTL, attr_ttl, errno, file_attr};
+use super::dirs::OpenDirs;
+use crate::base::{Error, Result};
+use crate::catalog::records::Inode;
+use crate::engine::Engine;
+use crate::engine::open::How;
+use crate::namespace::Caller;
+use crate::namespace::setattr::SetAttr;
+
+/// Inode numbers are never used twice, so one generation is enough.
+pub(super) const NO_GENERATION: Generation = Generation(0);
+
+/// What every request may need, on whatever thread it is answered.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) engine: Arc<Engine>,
+    pub(super) backings: Backings,
+    pub(super) dirs: OpenDirs,
+    /// 2 where hot files lie on a stacked file system, else 1.
+    pub(super) stack_depth: u32,
+    pub(super) want_passthrough: bool,
+}
+
+impl Core {
+    pub(super) fn fail(&self, error: &Error, doing: &str) -> Errno {
+        self.engine.report(error, doing);
+        errno(error)
+    }
+
+    pub(super) fn entry(&self, doing: &str, made: Result<Inode>, reply: ReplyEntry) {
+        match made.and_then(|inode| self.engine.attr(inode)) {
+            Ok(attr) => {
+                reply.entry_with_ttls(&attr_ttl(&attr), &NAME_TTL, &file_attr(&attr), NO_GENERATION);
+            }
+            Err(error) => reply.error(self.fail(&error, doing)),
+        }
+    }
+
+    pub(super) fn empty(&self, doing: &str, done: Result<()>, reply: ReplyEmpty) {
+        match done {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(self.fail(&error, doing)),
+        }
+    }
+
+    pub(super) fn writable<T>(&self, then: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.engine.check_writable()?;
+        then()
+    }
+
+    pub(super) fn xattr(&self, doing: &str, bytes: Result<Vec<u8>>, size: u32, reply: ReplyXattr) {
+        match bytes {
+            Ok(bytes) if size == 0 => reply.size(u32::try_from(bytes.len()).unwrap_or(u32::MAX)),
+            Ok(bytes) if bytes.len() > size as usize => reply.error(Errno::ERANGE),
+            Ok(bytes) => reply.data(&bytes),
+            Err(error) => reply.error(self.fail(&error, doing)),
+        }
+    }
+}
+
+pub(super) fn open_flags(direct: bool, keep_cache: bool) -> FopenFlags {
+    let mut flags = FopenFlags::empty();
+    flags.set(FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES, direct);
+    flags.set(FopenFlags::FOPEN_KEEP_CACHE, keep_cache);
+    flags
+}
+
+impl Core {
+    pub(super) fn answer_open(&self, ino: u64, flags: i32, who: Caller, reply: ReplyOpen) {
+        let opened = match self.engine.open(ino, flags, who) {
+            Ok(opened) => opened,
+            Err(error) => return reply.error(self.fail(&error, "open a file")),
+        };
+        match &opened.how {
+            How::Daemon { direct, keep_cache } => {
+                reply.opened(FileHandle(opened.fh), open_flags(*direct, *keep_cache));
+            }
+            How::Passthrough(hot) => match self.backings.open(ino, || reply.open_backing(&hot.file)) {
+                Ok(id) => reply.opened_passthrough(FileHandle(opened.fh), FopenFlags::empty(), &id),
+                Err(error) => reply.error(self.unbacked(opened.fh, &error)),
+            },
+        }
+    }
+
+    pub(super) fn answer_setattr(
+        &self,
+        ino: u64,
+        size: Option<u64>,
+        set: Option<SetAttr>,
+        who: Caller,
+        reply: ReplyAttr,
+    ) {
+        let truncated = size.map_or(Ok(()), |size| self.engine.truncate(ino, size, who));
+        let done = truncated.and_then(|()| match &set {
+            Some(set) => self.engine.setattr(ino, set),
+            None => self.engine.getattr(ino),
+        });
+        match done {
+            Ok(attr) => reply.attr(&attr_ttl(&attr), &file_attr(&attr)),
+            Err(error) => reply.error(self.fail(&error, "change attributes")),
+        }
+    }
+
+    /// A passthrough open that the kernel did not take: the handle is closed again.
+    pub(super) fn unbacked(&self, fh: u64, error: &io::Error) -> Errno {
+        let path = self.engine.store().to_owned();
+        let source = io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO));
+        let error = Error::Io { what: "register a backing file of", path, source };
+        if let Err(error) = self.engine.release(fh) {
+            self.engine.report(&error, "close a file");
+        }
+        self.fail(&error, "open a file by passthrough")
+    }
+}
