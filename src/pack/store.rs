@@ -30,7 +30,7 @@ const OPEN_PACKS: usize = 128;
 const SHARD_BYTES: u64 = 32 << 20;
 
 /// One part in this many of the cache's bytes is for buffers outside it: being filled, being read, or free.
-const BUFFER_SHARE: u64 = 16;
+const BUFFER_SHARE: u64 = 8;
 
 /// Memory of a cached chunk, its place in the cache included.
 #[derive(Clone)]
@@ -104,7 +104,7 @@ impl PackStore {
         let cache =
             Cache::with_options(options, Bytes, DefaultHashBuilder::default(), DefaultLifecycle::default());
         let shared = Arc::new(Shared { packs_dir: packs.to_owned(), index, next_pack });
-        let buffers = Buffers::new(usize::try_from(cache_bytes / BUFFER_SHARE).unwrap_or(usize::MAX));
+        let buffers = Buffers::new(usize::try_from(cache_bytes).unwrap_or(usize::MAX));
         Ok(PackStore { shared, cache, cache_bytes, buffers, files: Cache::new(OPEN_PACKS) })
     }
 
