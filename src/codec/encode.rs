@@ -4,6 +4,7 @@
 
 use super::encoding::{Codec, Encoding};
 use super::lz::Squeezer;
+use super::sample::looks_random;
 
 /// Encodes blobs one after the other with reused contexts; one for each thread that encodes.
 pub struct Encoder {
@@ -24,14 +25,15 @@ impl Encoder {
 
     /// Replaces `out` by the stored form of `raw` and tells which it is.
     ///
-    /// One byte where all are equal; zstd -1 where that saves at least 2 %; else the bytes as they are.
+    /// One byte where all are equal; zstd -1 where that saves at least 2 %; else the bytes as they are, which is decided
+    /// by a sample where that looks random.
     pub fn encode(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Encoding {
         if let Some(byte) = constant(raw) {
             out.clear();
             out.push(byte);
             return Encoding::plain(Codec::Constant);
         }
-        if self.squeezer.squeeze(raw, out) && out.len() <= raw.len() / 50 * 49 {
+        if !looks_random(raw) && self.squeezer.squeeze(raw, out) && out.len() <= raw.len() / 50 * 49 {
             return Encoding::plain(Codec::Zstd);
         }
         out.clear();

@@ -7,6 +7,7 @@ pub mod decode;
 pub mod encode;
 pub mod encoding;
 mod lz;
+mod sample;
 
 pub use decode::decode;
 pub use encode::Encoder;

@@ -4,6 +4,7 @@
 //! name its blobs. The index is only ever an index: what it lacks is read from the packs.
 
 pub mod batch;
+pub mod buffers;
 pub mod chunk_index;
 pub mod format;
 pub mod index;
@@ -16,5 +17,6 @@ pub mod store;
 pub mod writer;
 
 pub use batch::{Committed, PackBatch, Put};
+pub use buffers::Buffer;
 pub use format::{Kind, PackEntry};
 pub use store::{PackStats, PackStore};

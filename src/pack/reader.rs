@@ -1,79 +1,148 @@
 //! Reads blobs and footers of packs.
 //!
-//! Order of a read: header crc, id, stored crc, decode, hash. Bytes that fail any step are never returned.
+//! Order of a read: header crc, id, decode, hash. Bytes that fail any step are never returned. The hash covers what the
+//! stored crc covers, so a read looks at the crc only when the hash fails, to tell a bad disk from a bad encoding.
 
 use std::fs::File;
+use std::io::IoSliceMut;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::format::{BlobHeader, ENTRY, MAX_BLOB, PackEntry, TRAILER, Trailer};
+use rustix::io::Errno;
+
+use super::buffers::{Buffer, Buffers};
+use super::format::{BlobHeader, ENTRY, MAX_BLOB, MAX_BLOB_HEADER, PackEntry, TRAILER, Trailer};
+use super::index::Location;
 use crate::base::id::ChunkId;
 use crate::base::{Error, IoContext, Result};
-use crate::codec;
+use crate::codec::{self, Codec, Encoding, MAX_RAW};
 use crate::content::hash;
 
-/// A blob as it is stored, with a header and stored bytes that verify.
-pub struct StoredBlob {
-    header: BlobHeader,
-    bytes: Vec<u8>,
+/// Bytes of the header of a blob without a base.
+const PLAIN_HEADER: usize = MAX_BLOB_HEADER - ChunkId::LEN;
+
+/// A pack that is open for reading.
+#[derive(Clone, Copy)]
+pub struct OpenPack<'a> {
+    /// The file.
+    pub file: &'a File,
+    /// Its path, for messages.
+    pub path: &'a Path,
 }
 
-impl StoredBlob {
-    /// Reads the blob of `len` bytes at `offset` of the pack `file`, whose path is for messages. One pread.
-    pub fn read(file: &File, path: &Path, offset: u32, len: u32) -> Result<Self> {
-        let damaged = |what: &str| Error::damaged(path, format!("blob at offset {offset}: {what}"));
-        if len as usize > MAX_BLOB {
-            return Err(damaged("impossible length"));
+impl OpenPack<'_> {
+    /// The header of the blob at `at`, when its stored bytes verify by their crc.
+    pub fn check(&self, at: &Location, buffers: &Arc<Buffers>) -> Result<BlobHeader> {
+        let (header, blob) = self.stored(at, buffers)?;
+        if crc32c::crc32c(stored_bytes(&header, &blob)) != header.stored_crc {
+            return Err(self.damaged(at, "stored bytes do not verify"));
         }
-        let mut bytes = vec![0; len as usize];
-        read_exact(file, path, &mut bytes, u64::from(offset), "the pack ends inside it")?;
-        let header = BlobHeader::decode(&bytes).ok_or_else(|| damaged("header does not verify"))?;
-        if header.blob_len() != u64::from(len) {
-            return Err(damaged("length differs from the index"));
+        Ok(header)
+    }
+
+    /// The raw bytes of blob `id` at `at`, in a buffer of `buffers`. One read; what is stored as it is, is read straight
+    /// into the buffer that is returned.
+    pub fn read(&self, id: &ChunkId, at: &Location, buffers: &Arc<Buffers>) -> Result<Buffer> {
+        if at.raw_len as usize > MAX_RAW {
+            return Err(self.damaged(at, "impossible length"));
         }
-        let blob = StoredBlob { header, bytes };
-        if crc32c::crc32c(blob.stored()) != blob.header.stored_crc {
-            return Err(damaged("stored bytes do not verify"));
+        let mut raw = buffers.take(at.raw_len as usize);
+        if !self.read_plain(id, at, &mut raw)? {
+            let (header, blob) = self.stored(at, buffers)?;
+            let stored = stored_bytes(&header, &blob);
+            self.check_header(id, at, &header)?;
+            let done = codec::decode(&header.encoding, stored, &mut raw);
+            if let Err(error) = done {
+                return Err(self.wrong(at, &header, stored, &error.to_string()));
+            }
+            self.check_hash(id, at, &header, stored, &raw)?;
         }
-        Ok(blob)
+        Ok(raw)
     }
 
-    /// Its header.
-    pub fn header(&self) -> &BlobHeader {
-        &self.header
-    }
-
-    /// The encoded bytes.
-    pub fn stored(&self) -> &[u8] {
-        self.bytes.get(self.header.len()..).unwrap_or_default()
-    }
-
-    /// The raw bytes, shared.
-    pub fn decode_shared(&self, id: &ChunkId) -> Result<Arc<[u8]>, String> {
-        let mut out: Arc<[u8]> = std::iter::repeat_n(0, self.header.raw_len as usize).collect();
-        // Nobody else has it yet.
-        let target = Arc::get_mut(&mut out).ok_or_else(|| "buffer is shared".to_owned())?;
-        self.decode_into(id, target)?;
-        Ok(out)
-    }
-
-    /// The raw bytes.
-    pub fn decode(&self, id: &ChunkId) -> Result<Vec<u8>, String> {
-        let mut out = vec![0; self.header.raw_len as usize];
-        self.decode_into(id, &mut out)?;
-        Ok(out)
-    }
-
-    /// Fills `out` and holds it against `id`; the error says what is wrong.
-    fn decode_into(&self, id: &ChunkId, out: &mut [u8]) -> Result<(), String> {
-        if self.header.id != *id {
-            return Err(format!("holds {} instead of {id}", self.header.id));
+    /// Fills `raw` when the blob is as long as raw bytes and a header, and is just that; else false.
+    fn read_plain(&self, id: &ChunkId, at: &Location, raw: &mut [u8]) -> Result<bool> {
+        if at.len as usize != PLAIN_HEADER + raw.len() {
+            return Ok(false);
         }
-        codec::decode(&self.header.encoding, self.stored(), out).map_err(|error| error.to_string())?;
-        let found = hash::chunk_id(out);
-        if found == *id { Ok(()) } else { Err(format!("decodes to bytes of hash {found} instead of {id}")) }
+        let mut head = [0; PLAIN_HEADER];
+        let mut parts = [IoSliceMut::new(&mut head), IoSliceMut::new(raw)];
+        let read = loop {
+            match rustix::io::preadv(self.file, &mut parts, u64::from(at.offset)) {
+                Err(Errno::INTR) => {}
+                other => break other.context("read", self.path)?,
+            }
+        };
+        // A short read is possible but odd; the other way tells why.
+        if read != PLAIN_HEADER + raw.len() {
+            return Ok(false);
+        }
+        let header = BlobHeader::decode(&head).ok_or_else(|| self.damaged(at, "header does not verify"))?;
+        if header.encoding != Encoding::plain(Codec::Raw) {
+            return Ok(false);
+        }
+        self.check_header(id, at, &header)?;
+        self.check_hash(id, at, &header, raw, raw)?;
+        Ok(true)
     }
+
+    /// The blob at `at`: a header that verifies, and all bytes, header included.
+    fn stored(&self, at: &Location, buffers: &Arc<Buffers>) -> Result<(BlobHeader, Buffer)> {
+        if at.len as usize > MAX_BLOB {
+            return Err(self.damaged(at, "impossible length"));
+        }
+        let mut blob = buffers.take(at.len as usize);
+        let what = "the pack ends inside a blob";
+        read_exact(self.file, self.path, &mut blob, u64::from(at.offset), what)?;
+        let header = BlobHeader::decode(&blob).ok_or_else(|| self.damaged(at, "header does not verify"))?;
+        if header.blob_len() != u64::from(at.len) {
+            return Err(self.damaged(at, "length differs from the index"));
+        }
+        Ok((header, blob))
+    }
+
+    fn check_header(&self, id: &ChunkId, at: &Location, header: &BlobHeader) -> Result<()> {
+        if header.id != *id {
+            return Err(self.damaged(at, &format!("holds {} instead of {id}", header.id)));
+        }
+        if header.raw_len != at.raw_len || header.blob_len() != u64::from(at.len) {
+            return Err(self.damaged(at, "length differs from the index"));
+        }
+        Ok(())
+    }
+
+    fn check_hash(
+        &self,
+        id: &ChunkId,
+        at: &Location,
+        header: &BlobHeader,
+        stored: &[u8],
+        raw: &[u8],
+    ) -> Result<()> {
+        let found = hash::chunk_id(raw);
+        if found == *id {
+            return Ok(());
+        }
+        Err(self.wrong(at, header, stored, &format!("decodes to bytes of hash {found} instead of {id}")))
+    }
+
+    /// The error of a blob that does not decode to its hash: is it the disk, or was it written wrongly?
+    fn wrong(&self, at: &Location, header: &BlobHeader, stored: &[u8], what: &str) -> Error {
+        if crc32c::crc32c(stored) != header.stored_crc {
+            return self.damaged(at, "stored bytes do not verify");
+        }
+        self.damaged(at, &format!("stored bytes verify, but: {what}"))
+    }
+
+    fn damaged(&self, at: &Location, what: &str) -> Error {
+        Error::damaged(self.path, format!("blob at offset {}: {what}", at.offset))
+    }
+}
+
+/// The encoded bytes of a blob.
+fn stored_bytes<'a>(header: &BlobHeader, blob: &'a [u8]) -> &'a [u8] {
+    blob.get(header.len()..).unwrap_or_default()
 }
 
 /// The entries of a pack from its footer, in order of id; `None` when the footer does not verify.

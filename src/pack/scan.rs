@@ -6,10 +6,14 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::buffers::Buffers;
 use super::format::{BLOB_MAGIC, BlobHeader, MAX_BLOB_HEADER, PACK_HEADER, PackEntry};
-use super::reader::{self, StoredBlob};
+use super::index::Location;
+use super::reader::{self, OpenPack};
 use crate::base::{Error, IoContext, Result};
+use crate::content::cut::MAX_CHUNK;
 
 /// What is searched at a time for the next magic, in bytes.
 const WINDOW: usize = 64 << 10;
@@ -31,9 +35,11 @@ pub fn entries(path: &Path) -> Result<Vec<PackEntry>> {
 /// The sound blobs of a pack in order of offset, without the help of its footer.
 pub fn scan(file: &File, path: &Path) -> Result<Vec<PackEntry>> {
     let end = file.metadata().context("stat", path)?.len();
+    // One buffer, for one blob after the other.
+    let buffers = Buffers::new(MAX_CHUNK);
     let (mut at, mut found) = (PACK_HEADER as u64, Vec::new());
     while at < end {
-        match blob_at(file, path, at, end)? {
+        match blob_at(file, path, &buffers, at, end)? {
             Step::Sound(entry) => {
                 at += u64::from(entry.len);
                 found.push(entry);
@@ -55,7 +61,7 @@ enum Step {
     None,
 }
 
-fn blob_at(file: &File, path: &Path, at: u64, end: u64) -> Result<Step> {
+fn blob_at(file: &File, path: &Path, buffers: &Arc<Buffers>, at: u64, end: u64) -> Result<Step> {
     let mut buf = [0; MAX_BLOB_HEADER];
     let len = read_some(file, path, &mut buf, at)?;
     let Some(header) = buf.get(..len).and_then(BlobHeader::decode) else { return Ok(Step::None) };
@@ -64,7 +70,8 @@ fn blob_at(file: &File, path: &Path, at: u64, end: u64) -> Result<Step> {
     if at + blob_len > end {
         return Ok(Step::None);
     }
-    match StoredBlob::read(file, path, offset, len) {
+    let place = Location { pack: 0, offset, len, raw_len: header.raw_len };
+    match (OpenPack { file, path }).check(&place, buffers) {
         Ok(_) => {
             let BlobHeader { id, raw_len, kind, .. } = header;
             Ok(Step::Sound(PackEntry { id, offset, len, raw_len, kind }))

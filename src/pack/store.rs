@@ -13,10 +13,11 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use super::batch::PackBatch;
+use super::buffers::{Buffer, Buffers};
 use super::chunk_index::ChunkIndex;
 use super::format::{BlobHeader, PackEntry};
 use super::index::Location;
-use super::reader::StoredBlob;
+use super::reader::OpenPack;
 use super::scan;
 use super::writer::{PackWriter, pack_name, pack_number};
 use crate::base::id::ChunkId;
@@ -28,13 +29,16 @@ const OPEN_PACKS: usize = 128;
 /// The cache is divided into shards of at least this many bytes, so that chunks of 1 MiB fit well.
 const SHARD_BYTES: u64 = 32 << 20;
 
-/// Bytes of a cached chunk, its place in the cache included.
+/// One part in this many of the cache's bytes is for buffers outside it: being filled, being read, or free.
+const BUFFER_SHARE: u64 = 8;
+
+/// Memory of a cached chunk, its place in the cache included.
 #[derive(Clone)]
 struct Bytes;
 
-impl Weighter<ChunkId, Arc<[u8]>> for Bytes {
-    fn weight(&self, _id: &ChunkId, bytes: &Arc<[u8]>) -> u64 {
-        bytes.len() as u64 + 128
+impl Weighter<ChunkId, Arc<Buffer>> for Bytes {
+    fn weight(&self, _id: &ChunkId, bytes: &Arc<Buffer>) -> u64 {
+        bytes.capacity() as u64 + 128
     }
 }
 
@@ -70,16 +74,17 @@ pub struct PackStats {
 /// Every blob of a store.
 pub struct PackStore {
     shared: Arc<Shared>,
-    cache: Cache<ChunkId, Arc<[u8]>, Bytes>,
+    cache: Cache<ChunkId, Arc<Buffer>, Bytes>,
     cache_bytes: u64,
+    buffers: Arc<Buffers>,
     files: Cache<u32, Arc<File>>,
 }
 
 impl PackStore {
     /// Opens the store whose packs are in `packs` and whose chunk index is in `index`; both folders are made if missing.
     ///
-    /// Deletes leftover temporaries. `cache_bytes` bounds the decoded chunks that are kept. `monitor` hears when packs
-    /// have to be read because the index lacks them.
+    /// Deletes leftover temporaries. `cache_bytes` bounds the memory of decoded chunks that are kept and of buffers for
+    /// more. `monitor` hears when packs have to be read because the index lacks them.
     pub fn open(packs: &Path, index: &Path, cache_bytes: u64, monitor: &dyn Monitor) -> Result<Self> {
         for dir in [packs, index] {
             if !dir.is_dir() {
@@ -93,13 +98,14 @@ impl PackStore {
         let options = OptionsBuilder::new()
             .shards(shards)
             .estimated_items_capacity((cache_bytes >> 18) as usize + 1)
-            .weight_capacity(cache_bytes)
+            .weight_capacity(cache_bytes - cache_bytes / BUFFER_SHARE)
             .build()
             .map_err(|error| Error::Refused(format!("a chunk cache of {cache_bytes} bytes: {error}")))?;
         let cache =
             Cache::with_options(options, Bytes, DefaultHashBuilder::default(), DefaultLifecycle::default());
         let shared = Arc::new(Shared { packs_dir: packs.to_owned(), index, next_pack });
-        Ok(PackStore { shared, cache, cache_bytes, files: Cache::new(OPEN_PACKS) })
+        let buffers = Buffers::new(usize::try_from(cache_bytes).unwrap_or(usize::MAX));
+        Ok(PackStore { shared, cache, cache_bytes, buffers, files: Cache::new(OPEN_PACKS) })
     }
 
     /// Whether the store has the blob `id`.
@@ -110,13 +116,13 @@ impl PackStore {
     /// The raw bytes of blob `id`, through the cache; threads that want one blob decode it once.
     ///
     /// [`Error::Damaged`] when no pack has it or its bytes are wrong.
-    pub fn read(&self, id: &ChunkId) -> Result<Arc<[u8]>> {
-        self.cache.get_or_insert_with(id, || self.fetch(id, StoredBlob::decode_shared))
+    pub fn read(&self, id: &ChunkId) -> Result<Arc<Buffer>> {
+        self.cache.get_or_insert_with(id, || self.read_uncached(id).map(Arc::new))
     }
 
     /// The raw bytes of blob `id`, past the cache: for whole files, which would push everything else out of it.
-    pub fn read_uncached(&self, id: &ChunkId) -> Result<Vec<u8>> {
-        self.fetch(id, StoredBlob::decode)
+    pub fn read_uncached(&self, id: &ChunkId) -> Result<Buffer> {
+        self.fetch(id, |pack, at| pack.read(id, at, &self.buffers))
     }
 
     /// Whether the raw bytes of blob `id` are in the cache.
@@ -136,7 +142,7 @@ impl PackStore {
 
     /// The header of blob `id`: how it is stored.
     pub fn header(&self, id: &ChunkId) -> Result<BlobHeader> {
-        self.fetch(id, |blob, _| Ok(blob.header().clone()))
+        self.fetch(id, |pack, at| pack.check(at, &self.buffers))
     }
 
     /// Begins a batch of blobs.
@@ -177,28 +183,20 @@ impl PackStore {
         self.shared.packs_dir.join(pack_name(pack))
     }
 
-    /// Reads blob `id` and gives it to `decode`, from the first of its places where both succeed.
-    fn fetch<T>(
-        &self,
-        id: &ChunkId,
-        decode: impl Fn(&StoredBlob, &ChunkId) -> Result<T, String>,
-    ) -> Result<T> {
-        let mut result = self.fetch_once(id, &decode);
+    /// Has `read` read blob `id` from the first of its places where that succeeds.
+    fn fetch<T>(&self, id: &ChunkId, read: impl Fn(OpenPack<'_>, &Location) -> Result<T>) -> Result<T> {
+        let mut result = self.fetch_once(id, &read);
         if matches!(&result, Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound) {
             // The pack was repacked and deleted after the index was asked: ask again.
-            result = self.fetch_once(id, &decode);
+            result = self.fetch_once(id, &read);
         }
         result
     }
 
-    fn fetch_once<T>(
-        &self,
-        id: &ChunkId,
-        decode: impl Fn(&StoredBlob, &ChunkId) -> Result<T, String>,
-    ) -> Result<T> {
+    fn fetch_once<T>(&self, id: &ChunkId, read: impl Fn(OpenPack<'_>, &Location) -> Result<T>) -> Result<T> {
         let mut failure = Error::damaged(&self.shared.packs_dir, format!("store: blob {id} is in no pack"));
         for at in self.shared.index.find(id)? {
-            match self.fetch_at(id, &at, &decode) {
+            match self.fetch_at(&at, &read) {
                 Ok(value) => return Ok(value),
                 Err(error) => {
                     tracing::error!("{error} (blob {id}, pack {:08x}, offset {})", at.pack, at.offset);
@@ -209,18 +207,12 @@ impl PackStore {
         Err(failure)
     }
 
-    fn fetch_at<T>(
-        &self,
-        id: &ChunkId,
-        at: &Location,
-        decode: impl Fn(&StoredBlob, &ChunkId) -> Result<T, String>,
-    ) -> Result<T> {
+    fn fetch_at<T>(&self, at: &Location, read: impl Fn(OpenPack<'_>, &Location) -> Result<T>) -> Result<T> {
         let path = self.pack_path(at.pack);
         let file = self
             .files
             .get_or_insert_with(&at.pack, || File::open(&path).map(Arc::new).context("open", &path))?;
-        let blob = StoredBlob::read(&file, &path, at.offset, at.len)?;
-        decode(&blob, id).map_err(|why| Error::damaged(&path, format!("blob at offset {}: {why}", at.offset)))
+        read(OpenPack { file: &file, path: &path }, at)
     }
 }
 

@@ -50,7 +50,7 @@ fn put_all(store: &PackStore, numbers: impl Iterator<Item = u32>) -> crate::pack
 fn all_there(store: &PackStore, numbers: impl Iterator<Item = u32>) {
     for n in numbers {
         assert_eq!(&store.read(&chunk_id(&blob(n))).unwrap()[..], blob(n), "blob {n}");
-        assert_eq!(store.read_uncached(&chunk_id(&blob(n))).unwrap(), blob(n));
+        assert_eq!(&store.read_uncached(&chunk_id(&blob(n))).unwrap()[..], blob(n));
     }
 }
 
@@ -136,7 +136,7 @@ fn many_packs_become_few_index_files_and_any_of_them_may_be_lost() {
     }
     let check = |store: &PackStore| {
         for n in (0..count).step_by(997) {
-            assert_eq!(store.read_uncached(&chunk_id(&raw(n))).unwrap(), raw(n));
+            assert_eq!(&store.read_uncached(&chunk_id(&raw(n))).unwrap()[..], raw(n));
         }
         assert_eq!(store.stats().chunks, u64::from(count));
     };
@@ -218,4 +218,42 @@ fn several_threads_put_and_read_at_once() {
     });
     drop(store);
     all_there(&bench.open(), 0..140);
+}
+
+#[test]
+fn buffers_take_no_more_than_the_cache_and_its_readers() {
+    const CACHE: usize = 8 << 20;
+    const READERS: usize = 4;
+    let bench = Bench::new();
+    let store = bench.open();
+    // Lengths of both cuttings, of a tail, and beyond what is pooled; four times the cache in all.
+    let lengths = [1 << 20, 17 << 10, 300_000, 64 << 10, (1 << 20) + 5, 1];
+    let raw = |n: usize| -> Vec<u8> {
+        let seed = chunk_id(&n.to_le_bytes()).0;
+        (0..lengths[n % lengths.len()]).map(|at| seed[at % 32] ^ (at / 64) as u8).collect()
+    };
+    let blobs: Vec<Vec<u8>> = (0..84).map(raw).collect();
+    let ids: Vec<ChunkId> = blobs.iter().map(|raw| chunk_id(raw)).collect();
+    let mut batch = store.writer().unwrap();
+    for (id, raw) in ids.iter().zip(&blobs) {
+        batch.put(Kind::Chunk, *id, raw).unwrap();
+    }
+    batch.finish().unwrap();
+    std::thread::scope(|scope| {
+        for reader in 0..READERS {
+            let (store, ids, blobs) = (&store, &ids, &blobs);
+            scope.spawn(move || {
+                for step in 0..200 {
+                    let n = (reader * 31 + step * (reader + 5)) % ids.len();
+                    let chunk = store.read(&ids[n]).unwrap();
+                    assert!(chunk[..] == blobs[n], "blob {n}");
+                    let (owned, free) = store.buffers.bytes();
+                    // A reader holds a chunk, or one and its stored form while it decodes.
+                    assert!(owned <= CACHE + READERS * (2 << 20) + 64, "{owned} bytes");
+                    assert!(free <= CACHE.saturating_sub(owned), "{free} bytes free");
+                }
+            });
+        }
+    });
+    assert!(store.buffers.bytes().0 <= CACHE);
 }

@@ -10,8 +10,8 @@ use super::read_ahead::{Pattern, ReadPool};
 use super::stored;
 use crate::base::id::ChunkId;
 use crate::base::{Error, Result};
-use crate::content::manifest::{Extent, Located, Manifest};
-use crate::pack::PackStore;
+use crate::content::manifest::{Extent, Manifest};
+use crate::pack::{Buffer, PackStore};
 
 /// Zeros to answer reads of holes from.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -22,7 +22,7 @@ pub enum Slice {
     /// A part of a chunk.
     Bytes {
         /// The whole chunk.
-        chunk: Arc<[u8]>,
+        chunk: Arc<Buffer>,
         /// The part, in bytes of the chunk.
         range: Range<usize>,
     },
@@ -73,13 +73,19 @@ impl SealedFile {
     /// The bytes from `offset` on, at most `len` of them, fewer only at the end: shared, not copied.
     pub fn slices(&self, offset: u64, len: usize) -> Result<Vec<Slice>> {
         let end = offset.saturating_add(len as u64).min(self.size());
+        // First, so that others decode what comes next while this thread decodes what is asked for.
+        if offset < end {
+            let mut pattern = self.pattern.lock().unwrap_or_else(PoisonError::into_inner);
+            pattern.note((offset, end), &self.manifest, &self.store, &self.pool);
+        }
         let (mut at, mut slices) = (offset, Vec::new());
         while at < end {
             let Some(located) = self.manifest.locate(at) else { break };
             let until = located.end().min(end);
             match located.extent {
-                Extent::Data { .. } => {
-                    let chunk = self.chunk(&located)?;
+                Extent::Data { len, id } => {
+                    let chunk = self.store.read(&id)?;
+                    check_len(&self.store, &id, chunk.len(), len)?;
                     let range = (at - located.start) as usize..(until - located.start) as usize;
                     slices.push(Slice::Bytes { chunk, range });
                 }
@@ -92,10 +98,6 @@ impl SealedFile {
                 }
             }
             at = until;
-        }
-        if offset < end {
-            let mut pattern = self.pattern.lock().unwrap_or_else(PoisonError::into_inner);
-            pattern.note((offset, end), &self.manifest, &self.store, &self.pool);
         }
         Ok(slices)
     }
@@ -111,14 +113,6 @@ impl SealedFile {
             }
         }
         Ok(done)
-    }
-
-    /// The whole chunk of a data extent.
-    fn chunk(&self, located: &Located) -> Result<Arc<[u8]>> {
-        let Extent::Data { len, id } = located.extent else { return Ok(Arc::from([])) };
-        let chunk = self.store.read(&id)?;
-        check_len(&self.store, &id, chunk.len(), len)?;
-        Ok(chunk)
     }
 
     /// The first offset from `offset` on that is data (`lseek` SEEK_DATA); `None` is ENXIO.

@@ -14,13 +14,14 @@ use crate::content::manifest::{Extent, Manifest};
 use crate::pack::PackStore;
 
 /// Chunks that wait for a thread.
-const QUEUE: usize = 64;
+const QUEUE: usize = 256;
 /// Bytes that are decoded ahead of one reader, at most; a quarter of the cache at most, too.
 const AHEAD_BYTES: u64 = 8 << 20;
 /// Chunks ahead of one reader.
-const AHEAD_CHUNKS: usize = 32;
-/// A reader that has gone this far forward is sequential.
-const RUN_BYTES: u64 = 256 << 10;
+const AHEAD_CHUNKS: usize = 128;
+/// A reader that has gone further forward than this is sequential. Around one page fault in a mapping the kernel reads
+/// this much at most (the mount's read-ahead): a random fault must not look like a sequential reader.
+const RUN_BYTES: u64 = 2 << 20;
 /// Requests of one sequential reader arrive out of order within this many bytes.
 const NEAR_BYTES: u64 = 2 << 20;
 
@@ -95,11 +96,12 @@ impl Pattern {
         }
         self.run += end.saturating_sub(self.reached.max(offset));
         self.reached = self.reached.max(end);
-        if self.run < RUN_BYTES {
+        if self.run <= RUN_BYTES {
             return;
         }
         let Some(first) = manifest.locate(self.reached) else { return };
-        let limit = self.reached + AHEAD_BYTES.min(store.cache_bytes() / 4);
+        // Never more than was read in a row: where it stops, that little was for nothing.
+        let limit = self.reached + self.run.min(AHEAD_BYTES).min(store.cache_bytes() / 4);
         self.asked = self.asked.max(first.index);
         while let Some(next) = manifest.extent(self.asked) {
             if next.start >= limit || self.asked > first.index + AHEAD_CHUNKS {

@@ -115,29 +115,29 @@ impl Sealer<'_> {
     /// Cuts the bytes from `start` to `end` and puts the chunks; false when stopped.
     fn data(&mut self, start: u64, end: u64) -> Result<bool> {
         let mut window = std::mem::take(&mut self.window);
-        window.clear();
-        // The window begins at offset `at`; what is before `used` is done with.
-        let (mut at, mut used) = (start, 0);
-        while at + (used as u64) < end {
-            let filled = at + window.len() as u64;
-            let rest = window.get(used..).unwrap_or_default();
-            match cut::cut(self.cutting, at + used as u64, rest, filled == end) {
+        // `window[used..filled]` are the bytes from offset `at` on; what is before is done with.
+        let (mut at, mut used, mut filled) = (start, 0, 0);
+        while at < end {
+            let rest = window.get(used..filled).unwrap_or_default();
+            match cut::cut(self.cutting, at, rest, at + rest.len() as u64 == end) {
                 Some(len) => {
                     if !(self.go_on)() {
                         return Ok(false);
                     }
                     self.chunk(rest.get(..len).unwrap_or_default())?;
-                    used += len;
+                    (at, used) = (at + len as u64, used + len);
                 }
                 None => {
-                    window.drain(..used);
-                    advise(self.file, self.path, at, used as u64, Advice::DontNeed);
-                    (at, used) = (at + used as u64, 0);
-                    let from = window.len();
-                    let room = (WINDOW - from) as u64;
-                    window.resize(from + room.min(end - filled) as usize, 0);
-                    let target = window.get_mut(from..).unwrap_or_default();
-                    self.file.read_exact_at(target, filled).context("read", self.path)?;
+                    advise(self.file, self.path, at - used as u64, used as u64, Advice::DontNeed);
+                    let kept = filled - used;
+                    window.copy_within(used..filled, 0);
+                    let wanted = WINDOW.min(usize::try_from(end - at).unwrap_or(WINDOW));
+                    if window.len() < wanted {
+                        window.resize(wanted, 0);
+                    }
+                    let room = window.get_mut(kept..wanted).unwrap_or_default();
+                    self.file.read_exact_at(room, at + kept as u64).context("read", self.path)?;
+                    (used, filled) = (0, wanted);
                 }
             }
         }
