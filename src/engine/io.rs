@@ -10,6 +10,7 @@ use super::live::{HotFile, Source, Way};
 use super::{Engine, Handle};
 use crate::base::{Error, IoContext, Result};
 use crate::catalog::keys::Ino;
+use crate::seal::read::SealedFile;
 
 impl Engine {
     /// Reads at `offset` into `buf`; fewer bytes only at the end of the file.
@@ -30,6 +31,14 @@ impl Engine {
                 Ok(filled)
             }
             None => Err(Error::Errno(libc::EBADF)),
+        }
+    }
+
+    /// The sealed content that a handle reads from; `None` while it reads a hot file.
+    pub fn sealed(&self, fh: u64) -> Result<Option<Arc<SealedFile>>> {
+        match self.handles.get(fh)?.live.way() {
+            Some(Way::Daemon(Source::Sealed(sealed))) => Ok(Some(sealed)),
+            _ => Ok(None),
         }
     }
 
