@@ -4,6 +4,7 @@
 //! says so is durable, and no byte is served that was not hashed or is not in a hot file.
 
 pub mod attr;
+mod ballast;
 pub mod cache;
 pub mod close;
 pub mod copy;
@@ -25,7 +26,7 @@ pub mod workers;
 #[cfg(test)]
 mod power_tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -108,6 +109,8 @@ pub struct Engine {
     handles: Handles,
     cache: cache::HotCache,
     kept: kept::KeptPages,
+    /// Files whose quiet cannot be proved as long as this mount lives: they stay hot.
+    unprovable: Mutex<HashSet<Ino>>,
     queue: SealQueue,
     passthrough: AtomicBool,
     closing: AtomicBool,

@@ -160,6 +160,10 @@ impl Engine {
         state.handles += 1;
         state.writers += usize::from(writable);
         let how = self.how(live.ino, &way, content, flags);
+        if matches!(how, How::Passthrough(_)) && !self.passthrough_fits(flags) {
+            // It joins those who have the file open already; whether it keeps a mapping will never be known.
+            self.unprovable.lock().insert(live.ino);
+        }
         drop(state);
         let fh =
             self.handles.add(Handle { live: live.clone(), writable, data_sync: flags & libc::O_DSYNC != 0 });
@@ -281,10 +285,13 @@ impl Engine {
         };
         match same {
             Some(id) => {
-                let content = self.make_hot(live, state, inode)?;
+                if content.sealed().is_some() {
+                    self.cache.remove(live.ino);
+                    self.turn_hot(live, state, id, false)?;
+                }
                 let path = self.hot.path(id);
                 self.hot.open_write(id)?.set_len(0).context("truncate", &path)?;
-                Ok(content)
+                Ok(Content::Hot(id))
             }
             None => {
                 let id = self.ns.next_hot()?;

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::live::LiveTable;
-use super::{Engine, Handles, Options, cache, kept, status, sync};
+use super::{Engine, Handles, Options, ballast, cache, kept, status, sync};
+use parking_lot::Mutex;
+
 use crate::base::Result;
 use crate::base::monitor::Monitor;
 use crate::catalog::keys::{HotId, HotState, Ino};
@@ -32,6 +34,7 @@ impl Engine {
         owner: Caller,
         monitor: &dyn Monitor,
     ) -> Result<Arc<Engine>> {
+        ballast::release(store)?;
         let opened =
             Meta::open(&store.join("journal"), &store.join("catalog"), options.meta.clone(), monitor)?;
         let Opened { meta, rebooted, unclean, pending } = opened;
@@ -52,10 +55,11 @@ impl Engine {
             handles: Handles::default(),
             cache: cache::HotCache::default(),
             kept: kept::KeptPages::default(),
+            unprovable: Mutex::default(),
             queue: SealQueue::default(),
             passthrough: AtomicBool::new(false),
             closing: AtomicBool::new(false),
-            poison: parking_lot::Mutex::default(),
+            poison: Mutex::default(),
             faults: status::Faults::default(),
             totals: status::Totals::default(),
             wake_sync: sync::Wake::default(),
@@ -65,6 +69,7 @@ impl Engine {
             engine.recover(rebooted, &pending, monitor)?;
         }
         engine.load_hot_files(unclean)?;
+        ballast::hold(store);
         Ok(Arc::new(engine))
     }
 

@@ -143,7 +143,7 @@ impl Engine {
         let ino = live.ino;
         let Some(inode) = self.ns.find_held(ino)? else { return Ok(None) };
         let Some(Content::Hot(hot)) = inode.content().copied() else { return Ok(None) };
-        if state.writers > 0 || inode.nlink == 0 {
+        if state.writers > 0 || inode.nlink == 0 || self.unprovable.lock().contains(&ino) {
             return Ok(None);
         }
         let (path, file) = (self.hot.path(hot), self.hot.open_unseen(hot)?);
@@ -221,7 +221,7 @@ impl Engine {
             return Ok(());
         };
         let (path, file) = (self.hot.path(hot), self.hot.open_read(hot)?);
-        if state.handles > 0 || !lease::is_quiet(&file, &path)? {
+        if state.handles > 0 || self.unprovable.lock().contains(&ino) || !lease::is_quiet(&file, &path)? {
             return Ok(());
         }
         let (_, seq) = self.ns.set_content(ino, HotState::Cache, |inode| {
