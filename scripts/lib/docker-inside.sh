@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs in the container, as /bin/sh with coreutils only: docker-test.sh sends it to the shell's standard input.
 # Arguments: STORE PASSTHROUGH STEP. STEP `save` fills an empty store and leaves it sealed; STEP `verify`, in a later
 # container on the same store, must find the same bytes. The checksums lie beside the store, never in it.
