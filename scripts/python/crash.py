@@ -114,9 +114,13 @@ class Worker:
                 answered = record["answered"]
             elif "started" in record:
                 started = True
-            elif "error" in record and record["error"] not in DEAD:
+            elif "error" in record and record["error"] not in DEAD and not self.is_dying_map(record):
                 raise Violation(f"{self.root.name}: {record['text']}, during {self.pending}")
         self.progress = (answered, started)
+
+    def is_dying_map(self, record: dict) -> bool:
+        """mmap(2) and msync(2), which name no file, answer EINVAL while the connection is torn down (seen once)."""
+        return record["error"] == 22 and self.pending["op"] == "map" and not record["text"].endswith("'")
 
     def settle(self) -> Model:
         """The state that the folder has, if it is an allowed one. Runs in a child: it reads the mount."""
