@@ -155,14 +155,4 @@ impl LiveTable {
         let live = self.inodes.lock().get(&ino).and_then(Weak::upgrade);
         live.is_some_and(|live| live.holders.load(Ordering::Acquire) > 0)
     }
-
-    /// Number of inodes in use.
-    pub fn len(&self) -> usize {
-        self.inodes.lock().len()
-    }
-
-    /// Whether none is in use.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }

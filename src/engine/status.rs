@@ -84,10 +84,6 @@ pub struct Report {
     pub sealed_live_bytes: u64,
     /// Packs and chunks.
     pub packs: PackStats,
-    /// Inodes that are open.
-    pub open_inodes: usize,
-    /// Bytes of deleted files that wait for the next sync.
-    pub waiting_bytes: u64,
     /// The newest faults, oldest first.
     pub faults: Vec<Fault>,
 }
@@ -126,8 +122,6 @@ impl Engine {
             logical_bytes,
             sealed_live_bytes,
             packs: self.packs.stats(),
-            open_inodes: self.live.len(),
-            waiting_bytes: self.grave.waiting_bytes(),
             faults: self.faults.newest.lock().iter().cloned().collect(),
         })
     }

@@ -78,11 +78,6 @@ impl Grave {
         self.doom(&mut state, &ids);
     }
 
-    /// Bytes on the disk that a sync would free.
-    pub fn waiting_bytes(&self) -> u64 {
-        self.state.lock().waiting_bytes
-    }
-
     /// Deletes until [`stop`](Self::stop); `report` hears of what could not be deleted.
     pub fn delete_loop(&self, hot: &HotDir, report: &dyn Fn(&Error)) {
         loop {
