@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 
-from mounts import Mount, MountError
+from mounts import Mount, MountError, wait_for
 
 MIB = 1 << 20
 SMALL_BYTES = 4096
@@ -107,10 +107,17 @@ class Bench:
         """A save to a new name; what the last one wrote is first removed and written back, off the clock."""
         path = folder / "save"
         path.unlink(missing_ok=True)
+        self.wait_for_deletion(folder)
         os.sync()
         self.stamp += 1
         change(self.data, self.stamp)
         return save(path, self.data, sync=sync)
+
+    def wait_for_deletion(self, folder: pathlib.Path) -> None:
+        """A mount deletes what was unlinked a moment later, on a thread of its own: the native unlink has paid for that."""
+        mounts = [mount for mount in self.mounts.values() if mount.folder == folder.resolve() and mount.target == "ckptfs"]
+        for mount in mounts:
+            wait_for("the deletion of an unlinked file", lambda: mount.status()["hot_bytes"] < self.size // 2)
 
     def read_hot(self, folder: pathlib.Path) -> float:
         """The page-cached file that the last save left, after a read off the clock."""
