@@ -14,4 +14,7 @@ pub mod priority;
 pub mod sources;
 mod values;
 
+/// The store format that this program reads and writes (docs/format.md).
+pub const STORE_FORMAT: u32 = 2;
+
 pub use error::{Error, IoContext, Result};

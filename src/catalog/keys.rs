@@ -7,6 +7,10 @@
 //! | `x` ino name | bytes | an extended attribute |
 //! | `h` state hot-id | ino | a hot file: to be sealed, small, or cache of a sealed content |
 //! | `o` ino | (empty) | an inode without a name that somebody may still hold |
+//! | `r` run | JSON | a run |
+//! | `v` run number | JSON | a version |
+//! | `p` snapshot | JSON | a moment of the namespace that a version is being made of |
+//! | `s` snapshot key | old value | what `key` (`i`, `d` or `x`) was at that moment, once it has changed |
 //! | `m` name | u64 | a counter's reserved limit, or a sum |
 //!
 //! Integers in keys are big-endian, so that a scan goes in numeric order. A directory entry sorts by
@@ -34,17 +38,21 @@ pub enum HotState {
     Small,
     /// The content is sealed too; this copy makes reading fast and may go.
     Cache,
+    /// No inode has it any more; a version in the making needs it.
+    Captured,
 }
 
 impl HotState {
     /// All states, in key order.
-    pub const ALL: [HotState; 3] = [HotState::Unsealed, HotState::Small, HotState::Cache];
+    pub const ALL: [HotState; 4] =
+        [HotState::Unsealed, HotState::Small, HotState::Cache, HotState::Captured];
 
     const fn tag(self) -> u8 {
         match self {
             HotState::Unsealed => 0,
             HotState::Small => 1,
             HotState::Cache => 2,
+            HotState::Captured => 3,
         }
     }
 }
@@ -144,6 +152,72 @@ pub fn parse_orphan(key: &[u8]) -> Option<Ino> {
     key.get(1..)?.try_into().ok().map(u64::from_be_bytes)
 }
 
+/// Number of a run; never used twice.
+pub type RunId = u64;
+/// Number of a snapshot; never used twice.
+pub type SnapshotId = u64;
+
+/// Prefix of all runs.
+pub fn runs() -> Vec<u8> {
+    vec![b'r']
+}
+
+/// Key of a run.
+pub fn run(run: RunId) -> Vec<u8> {
+    key(b'r', run)
+}
+
+/// Prefix of all versions of a run.
+pub fn versions(run: RunId) -> Vec<u8> {
+    key(b'v', run)
+}
+
+/// Key of a version.
+pub fn version(run: RunId, number: u32) -> Vec<u8> {
+    let mut key = versions(run);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Prefix of all snapshots.
+pub fn snapshots() -> Vec<u8> {
+    vec![b'p']
+}
+
+/// Key of a snapshot.
+pub fn snapshot(id: SnapshotId) -> Vec<u8> {
+    key(b'p', id)
+}
+
+/// The number of a run or snapshot from its key.
+pub fn parse_number(key: &[u8]) -> Option<u64> {
+    key.get(1..)?.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// Prefix of all that a snapshot has saved.
+pub fn all_saved(id: SnapshotId) -> Vec<u8> {
+    key(b's', id)
+}
+
+/// Where a snapshot saves what `of` was.
+pub fn saved(id: SnapshotId, of: &[u8]) -> Vec<u8> {
+    let mut key = all_saved(id);
+    key.extend_from_slice(of);
+    key
+}
+
+/// Whether a snapshot covers a key: the inode, or the directory, whose number is in it.
+pub fn covered_number(key: &[u8]) -> Option<u64> {
+    match key.first()? {
+        b'i' | b'd' | b'x' => Some(u64::from_be_bytes(key.get(1..9)?.try_into().ok()?)),
+        _ => None,
+    }
+}
+
+/// Key of the counter of runs.
+pub const RUN_LIMIT: &[u8] = b"mrun";
+/// Key of the counter of snapshots.
+pub const SNAPSHOT_LIMIT: &[u8] = b"msnap";
 /// Key of the counter of inode numbers.
 pub const INO_LIMIT: &[u8] = b"mino";
 /// Key of the counter of hot files.

@@ -8,7 +8,7 @@ use crate::base::bytes::{Cursor, Put};
 use crate::base::clock::Time;
 use crate::base::id::ChunkId;
 
-const INODE_VERSION: u8 = 1;
+const INODE_VERSION: u8 = 2;
 
 /// Sealed content: what a file's bytes are, wherever their chunks lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,22 @@ pub enum Body {
     Special,
 }
 
+/// Where a name is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The directory.
+    pub parent: Ino,
+    /// The name in it, at most 255 bytes.
+    pub name: Vec<u8>,
+}
+
+impl Home {
+    /// Whether this is `name` in `parent`.
+    pub fn is(&self, parent: Ino, name: &[u8]) -> bool {
+        self.parent == parent && self.name == name
+    }
+}
+
 /// An inode as the catalog holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inode {
@@ -95,6 +111,9 @@ pub struct Inode {
     pub xattrs: u32,
     /// Its bytes always go through the daemon (SQLite's files).
     pub daemon_only: bool,
+    /// A name that leads to it: of several, the one that it was given first or renamed to last. `None` for the root,
+    /// and where that name was removed while others stay.
+    pub home: Option<Home>,
     /// What its kind has beyond that.
     pub body: Body,
 }
@@ -127,6 +146,10 @@ impl Inode {
             out.i64(time.secs).u32(time.nanos);
         }
         out.u8(u8::from(self.daemon_only));
+        match &self.home {
+            None => out.u8(0),
+            Some(home) => out.u8(u8::try_from(home.name.len()).unwrap_or(u8::MAX)).u64(home.parent).raw(&home.name),
+        };
         match &self.body {
             Body::Special => out.u8(0),
             Body::Dir { parent, entries } => out.u8(1).u64(*parent).u64(*entries),
@@ -152,6 +175,10 @@ impl Inode {
             1 => true,
             _ => return None,
         };
+        let home = match c.u8()? {
+            0 => None,
+            len => Some(Home { parent: c.u64()?, name: c.take(usize::from(len))?.to_vec() }),
+        };
         let body = match c.u8()? {
             0 => Body::Special,
             1 => Body::Dir { parent: c.u64()?, entries: c.u64()? },
@@ -175,6 +202,7 @@ impl Inode {
             btime,
             xattrs,
             daemon_only,
+            home,
             body,
         })
     }
@@ -237,6 +265,7 @@ mod tests {
             btime: t,
             xattrs: 1,
             daemon_only: true,
+            home: Some(Home { parent: 7, name: b"model.pt".to_vec() }),
             body,
         }
     }
@@ -257,7 +286,7 @@ mod tests {
                 assert_eq!(Inode::decode(&bytes[..len]), None);
             }
         }
-        let link = inode(Body::Symlink(b"../\xff".to_vec()));
+        let link = Inode { home: None, ..inode(Body::Symlink(b"../\xff".to_vec())) };
         assert_eq!(Inode::decode(&link.encode()), Some(link));
     }
 }

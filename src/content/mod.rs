@@ -3,3 +3,4 @@
 pub mod cut;
 pub mod hash;
 pub mod manifest;
+pub mod tree;

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use super::segment;
 use crate::base::bytes::{Cursor, Put};
-use crate::base::{Error, IoContext, Result, durable};
+use crate::base::{Error, IoContext, Result, STORE_FORMAT, durable};
 
 const MAGIC: &[u8; 8] = b"ckptexpt";
 const EXPORT_VERSION: u32 = 1;
-const STORE_FORMAT: u32 = 1;
+
 const HEADER_LEN: usize = 32;
 const FOOTER_MARK: u32 = u32::MAX;
 /// A block is written once it has this many bytes.

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 
 use super::record::{BootId, MAX_PAYLOAD_LEN};
 use crate::base::bytes::{Cursor, Put};
-use crate::base::{Error, IoContext, Result, durable};
+use crate::base::{Error, IoContext, Result, STORE_FORMAT, durable};
 
 /// Bytes before the first record.
 pub const SEGMENT_HEADER_LEN: usize = 48;
 
 const MAGIC: &[u8; 8] = b"ckptjrnl";
 const SEGMENT_VERSION: u32 = 1;
-const STORE_FORMAT: u32 = 1;
+
 const CRC_AT: usize = 44;
 /// A segment holds one oversized record at most beyond what was preallocated.
 const MAX_SEGMENT_LEN: u64 = 256 << 20;

@@ -18,13 +18,24 @@ pub(super) struct Change<'a> {
     inodes: BTreeMap<Ino, Option<Inode>>,
     ops: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     note: Option<Vec<u8>>,
+    /// Hot files that inodes lose, and those that this change records.
+    lost: Vec<(HotId, Ino)>,
+    kept: Vec<HotId>,
     /// Bytes of sealed contents that names gain or lose by this change.
     sealed_bytes: i64,
 }
 
 impl<'a> Change<'a> {
     pub(super) fn new(ns: &'a Namespace) -> Self {
-        Change { ns, inodes: BTreeMap::new(), ops: Vec::new(), note: None, sealed_bytes: 0 }
+        Change {
+            ns,
+            inodes: BTreeMap::new(),
+            ops: Vec::new(),
+            note: None,
+            lost: Vec::new(),
+            kept: Vec::new(),
+            sealed_bytes: 0,
+        }
     }
 
     /// The inode as this change leaves it; `ENOENT` if there is none.
@@ -79,6 +90,7 @@ impl<'a> Change<'a> {
 
     /// Records hot file `id` of `ino` in `state`.
     pub(super) fn keep_hot(&mut self, id: HotId, ino: Ino, state: HotState) {
+        self.kept.push(id);
         self.ops.push((keys::hot(state, id), Some(ino.to_le_bytes().to_vec())));
     }
 
@@ -87,8 +99,9 @@ impl<'a> Change<'a> {
         self.sealed_bytes += content.sealed().map_or(0, |sealed| sealed.size.cast_signed());
     }
 
-    /// Removes what is recorded beside the inode of a content that it loses.
-    pub(super) fn lose(&mut self, content: &Content) {
+    /// Removes what is recorded beside inode `ino` of a content that it loses.
+    pub(super) fn lose(&mut self, ino: Ino, content: &Content) {
+        self.lost.extend(content.hot().map(|hot| (hot, ino)));
         self.sealed_bytes -= content.sealed().map_or(0, |sealed| sealed.size.cast_signed());
         let states: &[HotState] = match content {
             Content::Hot(_) => &[HotState::Unsealed, HotState::Small],
@@ -103,7 +116,7 @@ impl<'a> Change<'a> {
     /// Deletes everything that is recorded of an inode.
     pub(super) fn erase(&mut self, inode: &Inode) -> Result<()> {
         if let Some(content) = inode.content() {
-            self.lose(content);
+            self.lose(inode.ino, content);
         }
         if inode.xattrs > 0 {
             let mut after = None;
@@ -140,6 +153,10 @@ impl<'a> Change<'a> {
         }
         for (ino, inode) in std::mem::take(&mut self.inodes) {
             self.ops.push((keys::inode(ino), inode.map(|inode| inode.encode())));
+        }
+        if !naming.snapshots.is_empty() {
+            let lost = self.lost.iter().filter(|(id, _)| !self.kept.contains(id));
+            naming.snapshots.keep(&self.ns.meta, lost, &mut self.ops)?;
         }
         self.ns.meta.commit(Batch { ops: self.ops, note: self.note })
     }

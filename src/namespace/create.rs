@@ -8,7 +8,7 @@ use super::{Caller, Namespace, check_name, new_inode};
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, HotId, HotState, Ino};
-use crate::catalog::records::{Body, Content, Inode};
+use crate::catalog::records::{Body, Content, Home, Inode};
 
 /// Longest target of a symbolic link, in bytes.
 pub const SYMLINK_MAX_BYTES: usize = 4095;
@@ -76,6 +76,7 @@ impl Namespace {
         }
         let ino = naming.inos.take(&self.meta, keys::INO_LIMIT)?;
         let mut inode = new_inode(ino, mode, caller);
+        inode.home = Some(Home { parent, name: name.to_vec() });
         fill(&mut inode);
         if dir.mode & libc::S_ISGID != 0 {
             inode.gid = dir.gid;

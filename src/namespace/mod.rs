@@ -16,6 +16,7 @@ pub mod readdir;
 pub mod remove;
 pub mod rename;
 pub mod setattr;
+pub mod snapshot;
 pub mod sync;
 pub mod undo;
 pub mod xattr;
@@ -63,6 +64,7 @@ struct Naming {
     unproved: Vec<(u64, Ino)>,
     /// Bytes of all sealed contents that inodes have, each as its reader sees it.
     sealed_bytes: u64,
+    snapshots: snapshot::Snapshots,
 }
 
 /// Numbers that are never used twice: `next..limit` are reserved in the journal.
@@ -109,6 +111,7 @@ impl Namespace {
             replaced: Vec::new(),
             unproved: Vec::new(),
             sealed_bytes: number(&meta, keys::SEALED_BYTES)?.unwrap_or(0),
+            snapshots: snapshot::Snapshots::load(&meta)?,
         };
         let ns = Namespace { meta, naming: Mutex::new(naming), ghosts: orphan::Ghosts::default() };
         if ns.find(keys::ROOT)?.is_none() {
@@ -119,6 +122,7 @@ impl Namespace {
             change.put(root);
             change.commit(&mut ns.naming())?;
         }
+        ns.forget_ended()?;
         Ok(ns)
     }
 
@@ -164,6 +168,7 @@ fn new_inode(ino: Ino, mode: u32, owner: Caller) -> Inode {
         btime: now,
         xattrs: 0,
         daemon_only: false,
+        home: None,
         body: Body::Special,
     }
 }

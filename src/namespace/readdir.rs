@@ -43,7 +43,7 @@ impl Namespace {
     }
 }
 
-fn parse(key: &[u8], value: &[u8]) -> Option<Entry> {
+pub(super) fn parse(key: &[u8], value: &[u8]) -> Option<Entry> {
     let (cookie, name) = keys::parse_dentry(key)?;
     let entry = Dentry::decode(value)?;
     Some(Entry { name: name.to_vec(), ino: entry.ino, kind: entry.kind, cookie })

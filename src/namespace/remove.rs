@@ -33,6 +33,7 @@ impl Namespace {
         change.leave(parent, name, now)?;
         inode.nlink = inode.nlink.saturating_sub(1);
         inode.ctime = now;
+        inode.home.take_if(|home| home.is(parent, name));
         let mut hot = None;
         if inode.nlink > 0 {
             change.put(inode.clone());

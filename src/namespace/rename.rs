@@ -10,7 +10,7 @@ use super::{Namespace, check_name};
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, Ino};
-use crate::catalog::records::{Body, Dentry, Inode};
+use crate::catalog::records::{Body, Dentry, Home, Inode};
 
 /// One end of a rename.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,12 @@ pub struct Place<'a> {
     pub parent: Ino,
     /// The name in it.
     pub name: &'a [u8],
+}
+
+impl From<Place<'_>> for Home {
+    fn from(place: Place<'_>) -> Home {
+        Home { parent: place.parent, name: place.name.to_vec() }
+    }
 }
 
 /// What becomes of an entry at the destination.
@@ -101,6 +107,7 @@ impl Namespace {
         }
         old.nlink = old.nlink.saturating_sub(1);
         old.ctime = now;
+        old.home.take_if(|home| home.is(to.parent, to.name));
         let unnamed = old.nlink == 0;
         if source.kind == libc::S_IFREG && old.kind() == libc::S_IFREG {
             change.note(Replacement { from, to, old: old.ino, new: source.ino }.encode());
@@ -132,6 +139,7 @@ fn move_entry(change: &mut Change<'_>, from: Place<'_>, to: Place<'_>, ino: Ino,
     let now = Time::now();
     let mut inode = change.inode(ino)?;
     inode.ctime = now;
+    inode.home = Some(to.into());
     change.leave(from.parent, from.name, now)?;
     change.enter(to.parent, to.name, &inode, new, now)?;
     adopt(change, &mut inode, from.parent, to.parent, now)?;
@@ -144,6 +152,7 @@ fn exchange(change: &mut Change<'_>, a: Place<'_>, b: Place<'_>, a_ino: Ino, b_i
     for (ino, from, to) in [(a_ino, a, b), (b_ino, b, a)] {
         let mut inode = change.inode(ino)?;
         inode.ctime = now;
+        inode.home = Some(to.into());
         change.enter(to.parent, to.name, &inode, false, now)?;
         adopt(change, &mut inode, from.parent, to.parent, now)?;
         change.put(inode);

@@ -80,7 +80,7 @@ impl Namespace {
         let mut inode = self.find(ino)?.ok_or(Error::Errno(libc::ENOENT))?;
         let Body::File(before) = inode.body else { return Err(Error::Errno(libc::EINVAL)) };
         edit(&mut inode)?;
-        change.lose(&before);
+        change.lose(ino, &before);
         if let Some(content) = inode.content() {
             change.gain(content);
             if let Some(hot) = content.hot() {

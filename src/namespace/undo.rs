@@ -68,6 +68,7 @@ impl Namespace {
         match self.find(r.old)? {
             Some(mut old) => {
                 old.nlink += 1;
+                old.home = Some(r.to.into());
                 change.op(keys::orphan(old.ino), None);
                 change.enter(r.to.parent, r.to.name, &old, false, now)?;
                 change.put(old);
@@ -78,9 +79,11 @@ impl Namespace {
         let mut new = change.inode(r.new)?;
         let home = self.find(r.from.parent)?;
         if home.is_some() && self.entry(r.from.parent, r.from.name)?.is_none() {
+            new.home = Some(r.from.into());
             change.enter(r.from.parent, r.from.name, &new, true, now)?;
         } else {
             new.nlink = new.nlink.saturating_sub(1);
+            new.home.take_if(|home| home.is(r.to.parent, r.to.name));
             if new.nlink == 0 {
                 change.op(keys::orphan(new.ino), Some(Vec::new()));
             }

@@ -1,0 +1,327 @@
+//! Moments of the namespace, for versions in the making.
+//!
+//! A snapshot is taken by one record, whatever the size of the namespace. From then on every change first saves what its
+//! keys were, in its own batch, so the view of the snapshot is: what was saved, else what is. It survives a kill as the
+//! namespace does. A hot file that an inode loses meanwhile is recorded as captured instead of freed.
+//!
+//! Order at the end: the version's record and the end of the snapshot are one batch; then what was saved is deleted, and
+//! captured hot files that no other snapshot needs are handed back to be freed.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::change::Change;
+use super::readdir::{Entry, parse};
+use super::{Counter, Namespace, damaged_key};
+use crate::base::bytes::{Cursor, Put};
+use crate::base::{Error, Result};
+use crate::catalog::keys::{self, HotId, HotState, Ino, SnapshotId};
+use crate::catalog::records::{Body, Content, Inode};
+use crate::journal::Op;
+use crate::meta::{Batch, Meta};
+
+/// Keys deleted in one batch, and read in one scan.
+const AT_ONCE: usize = 4096;
+
+/// A moment of the namespace below one directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its number.
+    pub id: SnapshotId,
+    /// The directory that a version is being made of.
+    pub dir: Ino,
+    /// Inodes from this number on were made later.
+    pub ino_limit: Ino,
+    /// What the caller said of it.
+    pub about: Vec<u8>,
+}
+
+impl Snapshot {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(17 + self.about.len());
+        out.u8(1).u64(self.dir).u64(self.ino_limit).raw(&self.about);
+        out
+    }
+
+    fn decode(id: SnapshotId, bytes: &[u8]) -> Option<Self> {
+        let mut c = Cursor::new(bytes);
+        if c.u8()? != 1 {
+            return None;
+        }
+        Some(Snapshot { id, dir: c.u64()?, ino_limit: c.u64()?, about: c.rest().to_vec() })
+    }
+}
+
+/// The snapshots that are under way; guarded by the naming lock.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots {
+    active: Vec<Snapshot>,
+    numbers: Counter,
+}
+
+impl Snapshots {
+    pub(super) fn load(meta: &Meta) -> Result<Self> {
+        let mut active = Vec::new();
+        for (key, value) in scan_all(meta, &keys::snapshots())? {
+            let snapshot = keys::parse_number(&key).and_then(|id| Snapshot::decode(id, &value));
+            active.push(snapshot.ok_or_else(|| damaged_key(&key))?);
+        }
+        Ok(Snapshots { active, numbers: Counter::load(meta, keys::SNAPSHOT_LIMIT, 1)? })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// Adds to `ops` what the snapshots need before `ops` may be applied: the old values of keys that they cover, and
+    /// the hot files in `lost` as captured.
+    pub(super) fn keep<'a>(
+        &self,
+        meta: &Meta,
+        lost: impl Iterator<Item = &'a (HotId, Ino)>,
+        ops: &mut Vec<Op>,
+    ) -> Result<()> {
+        let mut saved: Vec<Op> = Vec::new();
+        let mut seen = HashSet::new();
+        for (key, _) in ops.iter() {
+            let Some(number) = keys::covered_number(key) else { continue };
+            if !seen.insert(key.as_slice()) {
+                continue;
+            }
+            for snapshot in self.active.iter().filter(|snapshot| number < snapshot.ino_limit) {
+                let at = keys::saved(snapshot.id, key);
+                if meta.get(&at)?.is_none() {
+                    saved.push((at, Some(encode_saved(meta.get(key)?.as_deref()))));
+                }
+            }
+        }
+        for (hot, ino) in lost {
+            let newest = self.active.iter().filter(|snapshot| *ino < snapshot.ino_limit).map(|s| s.id).max();
+            if let Some(newest) = newest {
+                saved.push((keys::hot(HotState::Captured, *hot), Some(newest.to_le_bytes().to_vec())));
+            }
+        }
+        ops.append(&mut saved);
+        Ok(())
+    }
+}
+
+/// A saved value: 0, or 1 and the bytes.
+fn encode_saved(old: Option<&[u8]>) -> Vec<u8> {
+    let mut out = vec![u8::from(old.is_some())];
+    out.extend_from_slice(old.unwrap_or_default());
+    out
+}
+
+fn decode_saved(bytes: &[u8]) -> Option<Vec<u8>> {
+    bytes.split_first().filter(|(tag, _)| **tag == 1).map(|(_, old)| old.to_vec())
+}
+
+fn scan_all(meta: &Meta, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let (mut after, mut all) = (None, Vec::new());
+    loop {
+        let found = meta.scan(prefix, after.as_deref(), AT_ONCE)?;
+        let Some((last, _)) = found.last() else { return Ok(all) };
+        after = Some(last.clone());
+        all.extend(found);
+    }
+}
+
+impl Namespace {
+    /// Takes a snapshot of directory `dir` and of all below it; `about` is kept with it.
+    pub fn begin_snapshot(&self, dir: Ino, about: Vec<u8>) -> Result<Snapshot> {
+        let mut naming = self.naming();
+        if self.find(dir)?.is_none_or(|inode| !inode.is_dir()) {
+            return Err(Error::Errno(libc::ENOENT));
+        }
+        let id = naming.snapshots.numbers.take(&self.meta, keys::SNAPSHOT_LIMIT)?;
+        let snapshot = Snapshot { id, dir, ino_limit: naming.inos.next, about };
+        let ops = vec![(keys::snapshot(id), Some(snapshot.encode()))];
+        self.meta.commit(Batch { ops, note: None })?;
+        naming.snapshots.active.push(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    /// The snapshots that are under way, oldest first.
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        self.naming().snapshots.active.clone()
+    }
+
+    /// Ends snapshot `id` and applies `ops` in the same batch. Returns the hot files that nothing needs any more and the
+    /// sequence number of the record that says so.
+    pub fn end_snapshot(&self, id: SnapshotId, ops: Vec<Op>) -> Result<(Vec<HotId>, u64)> {
+        let mut naming = self.naming();
+        let mut ops = ops;
+        ops.push((keys::snapshot(id), None));
+        let mut seq = self.meta.commit(Batch { ops, note: None })?;
+        naming.snapshots.active.retain(|snapshot| snapshot.id != id);
+        let oldest = naming.snapshots.active.iter().map(|snapshot| snapshot.id).min();
+        let mut gone = Vec::new();
+        for (key, newest) in scan_all(&self.meta, &keys::hot_files(HotState::Captured))? {
+            let newest = newest.try_into().map(u64::from_le_bytes).map_err(|_| damaged_key(&key))?;
+            if oldest.is_none_or(|oldest| newest < oldest) {
+                gone.push((keys::parse_hot(&key).ok_or_else(|| damaged_key(&key))?, key));
+            }
+        }
+        if !gone.is_empty() {
+            let ops = gone.iter().map(|(_, key)| (key.clone(), None)).collect();
+            seq = self.meta.commit(Batch { ops, note: None })?;
+        }
+        drop(naming);
+        self.forget_saved(id)?;
+        Ok((gone.into_iter().map(|(hot, _)| hot).collect(), seq))
+    }
+
+    /// Deletes what an ended snapshot has saved.
+    fn forget_saved(&self, id: SnapshotId) -> Result<()> {
+        loop {
+            let found = self.meta.scan(&keys::all_saved(id), None, AT_ONCE)?;
+            if found.is_empty() {
+                return Ok(());
+            }
+            let ops = found.into_iter().map(|(key, _)| (key, None)).collect();
+            self.meta.commit(Batch { ops, note: None })?;
+        }
+    }
+
+    /// Deletes what snapshots have saved whose end was recorded just before a crash.
+    pub(super) fn forget_ended(&self) -> Result<()> {
+        let active: HashSet<SnapshotId> = self.snapshots().iter().map(|snapshot| snapshot.id).collect();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let found = self.meta.scan(b"s", after.as_deref(), 1)?;
+            let Some((key, _)) = found.first() else { return Ok(()) };
+            let id = key.get(1..9).and_then(|id| id.try_into().ok()).map(u64::from_be_bytes);
+            let id = id.ok_or_else(|| damaged_key(key))?;
+            if active.contains(&id) {
+                // All of this snapshot's keys sort before the next number.
+                after = Some(keys::all_saved(id + 1));
+            } else {
+                self.forget_saved(id)?;
+            }
+        }
+    }
+
+    /// Whether hot file `id` is no inode's any more and a version in the making needs it.
+    pub fn is_captured(&self, id: HotId) -> Result<bool> {
+        Ok(!self.naming().snapshots.is_empty() && self.hot_is(HotState::Captured, id)?)
+    }
+
+    /// Whether a version in the making may need the present bytes of `inode`, and so a copy before they change.
+    pub fn is_in_snapshot(&self, inode: &Inode) -> Result<bool> {
+        for snapshot in self.snapshots() {
+            if inode.ino < snapshot.ino_limit
+                && (inode.nlink != 1
+                    || self.is_below(inode, snapshot.dir)?
+                    || self.meta.get(&keys::saved(snapshot.id, &keys::inode(inode.ino)))?.is_some())
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether `inode` is in directory `dir` or below it, by the name that it has now.
+    pub fn is_below(&self, inode: &Inode, dir: Ino) -> Result<bool> {
+        let Some(home) = &inode.home else { return Ok(inode.ino == dir) };
+        let mut at = home.parent;
+        while at != dir {
+            match self.find(at)?.map(|inode| inode.body) {
+                Some(Body::Dir { parent, .. }) if parent != at => at = parent,
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Lets every snapshot that sees hot file `from` as the content of `ino` see the copy `to` instead.
+    pub fn redirect_snapshots(&self, ino: Ino, from: HotId, to: HotId) -> Result<()> {
+        let naming = self.naming();
+        let (mut ops, mut newest) = (Vec::new(), None);
+        for snapshot in naming.snapshots.active.iter().filter(|snapshot| ino < snapshot.ino_limit) {
+            let view = View { ns: self, id: snapshot.id };
+            let Some(mut inode) = view.inode(ino)? else { continue };
+            if inode.content() != Some(&Content::Hot(from)) {
+                continue;
+            }
+            inode.body = Body::File(Content::Hot(to));
+            let at = keys::saved(snapshot.id, &keys::inode(ino));
+            ops.push((at, Some(encode_saved(Some(&inode.encode())))));
+            newest = newest.max(Some(snapshot.id));
+        }
+        if let Some(newest) = newest {
+            ops.push((keys::hot(HotState::Captured, to), Some(newest.to_le_bytes().to_vec())));
+            self.meta.commit(Batch { ops, note: None })?;
+        }
+        Ok(())
+    }
+
+    /// The namespace as snapshot `id` has it.
+    pub fn view(&self, id: SnapshotId) -> View<'_> {
+        View { ns: self, id }
+    }
+
+    /// Records a change of keys that are not names: runs and versions.
+    pub fn record(&self, ops: Vec<Op>) -> Result<u64> {
+        let mut naming = self.naming();
+        let mut change = Change::new(self);
+        ops.into_iter().for_each(|(key, value)| change.op(key, value));
+        change.commit(&mut naming)
+    }
+}
+
+/// The namespace as it was at a snapshot.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    ns: &'a Namespace,
+    id: SnapshotId,
+}
+
+impl View<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let saved = keys::saved(self.id, key);
+        if let Some(old) = self.ns.meta.get(&saved)? {
+            return Ok(decode_saved(&old));
+        }
+        let now = self.ns.meta.get(key)?;
+        // A change between the two reads has saved what was.
+        Ok(self.ns.meta.get(&saved)?.map_or(now, |old| decode_saved(&old)))
+    }
+
+    /// All entries below `prefix` by key.
+    fn all(&self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+        let mut all: BTreeMap<_, _> = scan_all(&self.ns.meta, prefix)?.into_iter().collect();
+        // After the present ones: what has changed since is here.
+        for (key, old) in scan_all(&self.ns.meta, &keys::saved(self.id, prefix))? {
+            let key = key.get(keys::all_saved(self.id).len()..).unwrap_or_default().to_vec();
+            match decode_saved(&old) {
+                Some(old) => all.insert(key, old),
+                None => all.remove(&key),
+            };
+        }
+        Ok(all)
+    }
+
+    /// The inode with this number.
+    pub fn inode(&self, ino: Ino) -> Result<Option<Inode>> {
+        let key = keys::inode(ino);
+        let Some(bytes) = self.get(&key)? else { return Ok(None) };
+        Inode::decode(&bytes).map(Some).ok_or_else(|| damaged_key(&key))
+    }
+
+    /// All entries of a directory in the order of their cookies.
+    pub fn entries(&self, dir: Ino) -> Result<Vec<Entry>> {
+        let found = self.all(&keys::dentries(dir))?;
+        found.iter().map(|(key, value)| parse(key, value).ok_or_else(|| damaged_key(key))).collect()
+    }
+
+    /// All extended attributes of an inode: names and values, by name.
+    pub fn xattrs(&self, ino: Ino) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let found = self.all(&keys::xattrs(ino))?;
+        let named = |(key, value): (Vec<u8>, Vec<u8>)| Some((keys::parse_xattr(&key)?.to_vec(), value));
+        Ok(found.into_iter().filter_map(named).collect())
+    }
+}
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;

@@ -1,0 +1,97 @@
+use super::*;
+use crate::base::monitor::Silent;
+use crate::meta::{Meta, Options};
+use crate::namespace::Caller;
+use crate::namespace::rename::{Over, Place};
+use std::path::Path;
+use std::sync::Arc;
+
+const ME: Caller = Caller { uid: 1, gid: 1 };
+
+fn open(dir: &Path) -> Namespace {
+    let opened = Meta::open(&dir.join("j"), &dir.join("c"), Options::default(), &Silent).unwrap();
+    Namespace::open(Arc::new(opened.meta), ME).unwrap()
+}
+
+/// Every path that a view shows below `dir`, with the inode's content.
+fn tree(view: View<'_>, dir: Ino, at: &str, out: &mut Vec<String>) {
+    for entry in view.entries(dir).unwrap() {
+        let inode = view.inode(entry.ino).unwrap().unwrap();
+        let path = format!("{at}/{}", String::from_utf8(entry.name).unwrap());
+        out.push(format!("{path} {:o} {:?}", inode.mode & 0o777, inode.content().and_then(Content::hot)));
+        if inode.is_dir() {
+            tree(view, inode.ino, &path, out);
+        }
+    }
+}
+
+fn seen(ns: &Namespace, id: SnapshotId, dir: Ino) -> Vec<String> {
+    let mut out = Vec::new();
+    tree(ns.view(id), dir, "", &mut out);
+    out.sort();
+    out
+}
+
+#[test]
+fn a_snapshot_shows_the_moment_whatever_changes_after_it_and_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let ns = open(dir.path());
+    let run = ns.mkdir(keys::ROOT, b"run", 0o755, ME).unwrap().ino;
+    let sub = ns.mkdir(run, b"step_1", 0o755, ME).unwrap().ino;
+    for (parent, name, hot) in [(run, "a", 11), (sub, "b", 12), (sub, "c", 13)] {
+        ns.create(parent, name.as_bytes(), 0o644, ME, hot, false).unwrap();
+    }
+    let snapshot = ns.begin_snapshot(run, b"why".to_vec()).unwrap();
+    let before = seen(&ns, snapshot.id, run);
+    assert_eq!(before.len(), 4);
+
+    let a = ns.lookup(run, b"a").unwrap().ino;
+    ns.setattr(a, &crate::namespace::setattr::SetAttr { mode: Some(0o600), ..Default::default() }).unwrap();
+    ns.unlink(sub, b"b", |_| false).unwrap();
+    ns.rename(Place { parent: sub, name: b"c" }, Place { parent: run, name: b"a" }, Over::Replace).unwrap();
+    ns.rmdir(run, b"step_1").unwrap();
+    let late = ns.create(run, b"late", 0o644, ME, 14, false).unwrap();
+    ns.unlink(run, b"late", |_| false).unwrap();
+    assert!(late.ino >= snapshot.ino_limit);
+    assert_eq!(seen(&ns, snapshot.id, run), before);
+    assert!(ns.is_captured(12).unwrap(), "the hot file of an unlinked file is kept");
+    assert!(!ns.is_captured(14).unwrap(), "one made after the moment is not");
+
+    drop(ns);
+    let ns = open(dir.path());
+    assert_eq!(ns.snapshots(), [snapshot.clone()]);
+    assert_eq!(seen(&ns, snapshot.id, run), before, "as before after a kill");
+    let (gone, _) = ns.end_snapshot(snapshot.id, Vec::new()).unwrap();
+    assert_eq!(gone, [12]);
+    assert!(!ns.is_captured(12).unwrap());
+    assert!(ns.meta().scan(b"s", None, 9).unwrap().is_empty(), "nothing that was saved is left");
+}
+
+#[test]
+fn a_captured_hot_file_stays_for_the_snapshot_that_still_needs_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let ns = open(dir.path());
+    ns.create(keys::ROOT, b"a", 0o644, ME, 11, false).unwrap();
+    let first = ns.begin_snapshot(keys::ROOT, Vec::new()).unwrap();
+    let second = ns.begin_snapshot(keys::ROOT, Vec::new()).unwrap();
+    ns.unlink(keys::ROOT, b"a", |_| false).unwrap();
+    let third = ns.begin_snapshot(keys::ROOT, Vec::new()).unwrap();
+    assert!(ns.end_snapshot(first.id, Vec::new()).unwrap().0.is_empty());
+    assert_eq!(ns.end_snapshot(second.id, Vec::new()).unwrap().0, [11], "the third is younger than the loss");
+    ns.end_snapshot(third.id, Vec::new()).unwrap();
+}
+
+#[test]
+fn a_copy_takes_the_place_of_bytes_that_are_about_to_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let ns = open(dir.path());
+    let a = ns.create(keys::ROOT, b"a", 0o644, ME, 11, false).unwrap();
+    assert!(!ns.is_in_snapshot(&a).unwrap());
+    let snapshot = ns.begin_snapshot(keys::ROOT, Vec::new()).unwrap();
+    assert!(ns.is_in_snapshot(&a).unwrap());
+    ns.redirect_snapshots(a.ino, 11, 12).unwrap();
+    let content = |inode: Option<Inode>| inode.unwrap().content().copied();
+    assert_eq!(content(ns.view(snapshot.id).inode(a.ino).unwrap()), Some(Content::Hot(12)));
+    assert_eq!(content(ns.find(a.ino).unwrap()), Some(Content::Hot(11)));
+    assert_eq!(ns.end_snapshot(snapshot.id, Vec::new()).unwrap().0, [12]);
+}
