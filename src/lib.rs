@@ -16,6 +16,7 @@ pub mod meta;
 pub mod hot;
 pub mod namespace;
 pub mod seal;
+pub mod version;
 
 pub mod engine;
 
