@@ -15,6 +15,7 @@ pub mod meta;
 
 pub mod hot;
 pub mod namespace;
+pub mod retention;
 pub mod seal;
 pub mod version;
 
