@@ -151,7 +151,9 @@ mod tests {
         assert_eq!(told("gpt--reward=-1.5e-05-step=7"), (Some(7), None, one("reward", -1.5e-5)));
         assert_eq!(told("epoch=1-val_Acc@5=1"), (None, Some(1), one("val_Acc@5", 1.0)));
         assert_eq!(told("epoch=1-val_loss=nan"), (None, Some(1), vec![]));
+        assert_eq!(told("epoch=1-min_val_loss=0.5"), (None, Some(1), one("min_val_loss", 0.5)));
         assert_eq!(told("lr=0.1,seed=3"), (None, None, vec![]));
+        assert_eq!(told("optimizer.lr=0.1"), (None, None, vec![]));
     }
 
     #[test]
