@@ -177,6 +177,10 @@ fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let mut run = Command::new("git");
     run.arg("-C").arg(root).args(["-c", "user.name=t", "-c", "user.email=t@example.org"]).args(arguments);
     run.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+    // A hook that runs the tests would lead git to its own repository.
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR"] {
+        run.env_remove(name);
+    }
     let done = run.output().ok()?;
     assert!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     Some(String::from_utf8(done.stdout).unwrap().trim().to_owned())
