@@ -6,7 +6,7 @@
 
 use super::names::{is_temporary, looks_like_checkpoint};
 use super::scan::number;
-use super::temporary::orbax_stem;
+use super::temporary::{is_temporary_dir, orbax_stem};
 
 /// A name on Linux has at most so many bytes.
 const NAME_BYTES_MAX: usize = 255;
@@ -67,12 +67,15 @@ pub enum Committed {
 
 /// The marker that `event` in a directory named `dir_name` may be.
 ///
+/// Nothing in a directory of a save under way is one, nor in the `workertemp_N` of TensorFlow's workers.
 /// DCP without collectives writes one `__R.metadata` for each rank: none of them is the last, so none is a marker.
 pub fn marker_of(event: &Event<'_>, dir_name: &[u8]) -> Option<Marker> {
+    if is_temporary_dir(dir_name) {
+        return None;
+    }
     match event {
         Event::Renamed { from, to, is_dir: true } => {
-            let is_step = orbax_stem(from).is_some() && !is_temporary(to) && orbax_stem(dir_name).is_none();
-            is_step.then_some(Marker::Orbax)
+            (orbax_stem(from).is_some() && !is_temporary(to)).then_some(Marker::Orbax)
         }
         Event::Renamed { to: b"checkpoint", .. } => Some(Marker::TfCheckpoint),
         Event::Renamed { from, to: b".metadata", .. } => is_temporary(from).then_some(Marker::Dcp),
@@ -87,9 +90,7 @@ fn of_file(name: &[u8], dir_name: &[u8]) -> Option<Marker> {
         b"latest" => Some(Marker::DeepSpeed),
         b"latest_checkpointed_iteration.txt" => Some(Marker::Megatron),
         b"trainer_state.json" => looks_like_checkpoint(dir_name).then_some(Marker::HfTrainer),
-        b"commit_success.txt" => {
-            (!is_temporary(dir_name) && !ORBAX_ITEMS.contains(&dir_name)).then_some(Marker::OrbaxSuccess)
-        }
+        b"commit_success.txt" => (!ORBAX_ITEMS.contains(&dir_name)).then_some(Marker::OrbaxSuccess),
         _ => None,
     }
 }
@@ -191,6 +192,9 @@ mod tests {
         assert_eq!(renamed("ckpt-1.index.tempstate5", "ckpt-1.index", false, "tf"), None);
         assert_eq!(renamed("old.metadata", ".metadata", false, "step_5"), None);
         assert_eq!(renamed("__0.metadata.tmp", "__0.metadata", false, "step_5"), None);
+        assert_eq!(renamed("checkpoint.tmp1", "checkpoint", false, "workertemp_1"), None);
+        assert_eq!(renamed(".metadata.tmp", ".metadata", false, "step_5.tmp"), None);
+        assert_eq!(renamed(".metadata.tmp", ".metadata", false, "tmpa1b2c3d4"), Some(Marker::Dcp));
         assert_eq!(renamed("manifest.ocdbt.__lock", "manifest.ocdbt", false, "3"), None);
         assert_eq!(renamed(".tmpAb3dE9", "model.safetensors", false, "checkpoint-5"), None);
     }

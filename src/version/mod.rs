@@ -1,11 +1,19 @@
-//! Versions of checkpoints: what names and last acts of writers say, and which directory a save belongs to.
+//! Versions of checkpoints: what names and last acts of writers say, which directory a save belongs to, who wrote it.
 //!
-//! Pure functions of names and texts, and total: any bytes in, a value out.
+//! All but `provenance` are pure functions of names, texts and bytes, and total: any bytes in, a value out. `provenance`
+//! (with `git`, `git_tree` and `reach`) reads the writer's process and its work tree, and never a ckptfs mount.
 
+mod git;
+mod git_index;
+mod git_tree;
 mod glob;
 pub mod marker;
 pub mod names;
+pub mod provenance;
+mod reach;
 pub mod runs;
 mod scan;
+mod script;
+mod sha1;
 mod temporary;
 mod words;

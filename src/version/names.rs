@@ -58,7 +58,9 @@ pub fn looks_like_checkpoint(dir_name: &[u8]) -> bool {
 
 /// [`looks_like_checkpoint`] for the final name of a temporary directory.
 pub(super) fn is_checkpoint_text(name: &[u8]) -> bool {
-    let found = scan(name);
+    // NeMo names directories `MODEL--val_loss=2.35-step=100-last`: any text, but only before values written with `=`.
+    let own = name.windows(2).position(|pair| pair == b"--").and_then(|at| name.get(at + 2..));
+    let found = scan(own.filter(|own| own.contains(&b'=')).unwrap_or(name));
     !found.foreign && (found.step.or(found.numbered).or(found.epoch)).is_some()
 }
 
@@ -151,7 +153,9 @@ mod tests {
         assert_eq!(told("gpt--reward=-1.5e-05-step=7"), (Some(7), None, one("reward", -1.5e-5)));
         assert_eq!(told("epoch=1-val_Acc@5=1"), (None, Some(1), one("val_Acc@5", 1.0)));
         assert_eq!(told("epoch=1-val_loss=nan"), (None, Some(1), vec![]));
+        assert_eq!(told("epoch=1-min_val_loss=0.5"), (None, Some(1), one("min_val_loss", 0.5)));
         assert_eq!(told("lr=0.1,seed=3"), (None, None, vec![]));
+        assert_eq!(told("optimizer.lr=0.1"), (None, None, vec![]));
     }
 
     #[test]
@@ -186,6 +190,7 @@ mod tests {
             "ep3-ba500",
             "checkpoint-500-best",
             "step1000-unsharded",
+            "megatron_gpt--val_loss=2.35-step=100-consumed_samples=1000.0-last",
         ] {
             assert!(looks_like_checkpoint(name.as_bytes()), "{name}");
         }
@@ -210,6 +215,8 @@ mod tests {
             "lr=0.1,seed=3",
             "step=5,lr=0.1",
             "small_step5",
+            "small--step5",
+            "small--step=5,lr=0.1",
             "step_1_pretrain",
             "checkpoints",
             "checkpoint",

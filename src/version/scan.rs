@@ -154,12 +154,15 @@ impl<'a> Scanner<'a> {
             self.found.foreign |= ![&b"nan"[..], b"inf"].contains(&word);
             return Some(end + word.len());
         };
-        if HYPERPARAMETER.contains(&key) || words.clone().any(|word| SETTING.contains(&word)) {
+        let whole = text.get(..width).and_then(number);
+        let is_metric = words.clone().any(|word| METRIC.contains(&word));
+        // Hydra writes `optimizer.lr=0.1`.
+        let plain = key.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+        let is_setting = HYPERPARAMETER.contains(&plain) || words.clone().any(|word| SETTING.contains(&word));
+        if is_setting && !is_metric {
             self.found.foreign = true;
             return Some(end + width);
         }
-        let whole = text.get(..width).and_then(number);
-        let is_metric = words.clone().any(|word| METRIC.contains(&word));
         let last = words.next_back().unwrap_or_default();
         match whole.filter(|_| !is_metric) {
             Some(count) if STEP.contains(&last) => _ = self.found.step.get_or_insert(count),

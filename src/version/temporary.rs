@@ -39,6 +39,12 @@ pub fn is_temporary(name: &[u8]) -> bool {
         || matches!(name, [b'#', _, .., b'#'])
 }
 
+/// Whether a directory of this name holds a save under way. Folders that `tempfile` makes are not meant: whole trainings
+/// are run in them.
+pub(super) fn is_temporary_dir(name: &[u8]) -> bool {
+    is_temporary(name) && !is_python_tempfile(name) && !name.starts_with(b".tmp")
+}
+
 /// The name that an Orbax temporary directory will get: `3` of `3.orbax-checkpoint-tmp-17`.
 pub(super) fn orbax_stem(name: &[u8]) -> Option<&[u8]> {
     let at = name.windows(ORBAX.len()).position(|window| window == ORBAX)?;
@@ -140,6 +146,18 @@ mod tests {
             "##",
         ] {
             assert!(!is_temporary(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_made_by_tempfile_may_hold_a_training() {
+        assert!(
+            !is_temporary_dir(b"tmpa1b2c3d4")
+                && !is_temporary_dir(b".tmpAb3dE9")
+                && !is_temporary_dir(b"run")
+        );
+        for name in [&b"workertemp_1"[..], b"3.orbax-checkpoint-tmp", b"tmp-checkpoint-500", b"ckpt-1_temp"] {
+            assert!(is_temporary_dir(name));
         }
     }
 
