@@ -61,7 +61,7 @@ pub fn plan(versions: &[Candidate], policy: &Policy, now: i64) -> Vec<Verdict> {
 /// What becomes of each version, in their order.
 ///
 /// `last_kept` is the time from which `keep_checkpoint_every_n_hours` counts, as the caller recorded it: that of the last
-/// version so kept, or while there is none that of the run's first version. `None`: the newest version with
+/// version so kept, or while there is none that of the run's first version. `None`, or a time after `now`: the newest version with
 /// `kept_for_ever` gives it, else the oldest good version, which then stays until one is kept for ever, because nothing
 /// else remembers when the clock started. (TensorFlow's `CheckpointManager` counts from a second before it was made,
 /// which is before its first save, and remembers that time in its state file; `_sweep` compares and moves it.)

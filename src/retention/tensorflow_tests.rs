@@ -110,16 +110,16 @@ fn a_version_kept_for_ever_and_then_removed_by_hand_still_counts_where_the_calle
 }
 
 #[test]
-fn a_recorded_time_after_now_counts_as_now() {
+fn a_recorded_time_after_now_is_passed_over() {
     let versions = super::plan_tests::versions(&["1@0h", "2@1h", "3@2h"]);
-    let verdicts =
-        plan_since(&versions, &policy("max_to_keep=1 keep_checkpoint_every_n_hours=1"), Some(i64::MAX), 0);
-    assert!(verdicts.iter().all(|verdict| !verdict.now_kept_for_ever));
-    let (_, mut run) = pair(1, 1.0, true);
-    run.last_kept = Some(i64::MAX);
-    run.save(1, 0);
-    run.save(2, 3600);
-    assert_eq!(run.on_disk(), BTreeSet::from([2]), "the caller's record is its own to correct");
+    let policy = policy("max_to_keep=1 keep_checkpoint_every_n_hours=1");
+    let newly = |last_kept| -> Vec<u32> {
+        let verdicts = plan_since(&versions, &policy, Some(last_kept), 2 * 3600);
+        verdicts.iter().filter(|verdict| verdict.now_kept_for_ever).map(|verdict| verdict.number).collect()
+    };
+    assert_eq!(newly(2 * 3600), [0; 0]);
+    assert_eq!(newly(2 * 3600 + 1), [2]);
+    assert_eq!(newly(i64::MAX), [2]);
 }
 
 proptest! {
