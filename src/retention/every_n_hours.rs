@@ -30,8 +30,8 @@ pub(super) fn take(
     let Some(hours) = policy.keep_checkpoint_every_n_hours.filter(|hours| *hours > 0.0) else { return taken };
     let leaving = leaving(good, policy.max_to_keep);
 
-    // A recorded time after now comes from a clock that was wrong; TensorFlow takes now instead, too.
-    let known = recorded.last().map(|one| one.time).max(last_kept.map(|time| time.min(now)));
+    // A recorded time after now comes from a clock that was wrong: to count from it would keep nothing until then.
+    let known = recorded.last().map(|one| one.time).max(last_kept.filter(|time| *time <= now));
     let Some(start) = known.or_else(|| good.first().map(|one| one.time)) else { return taken };
     let mut last = start;
     for one in leaving.iter().filter(|one| !one.version.kept_for_ever) {

@@ -22,6 +22,8 @@ mod values;
 mod verdict;
 
 #[cfg(test)]
+mod calendar_tests;
+#[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
 mod pressure_tests;

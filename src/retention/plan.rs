@@ -43,13 +43,12 @@ pub(super) struct Dated<'a> {
 
 /// The versions with times that never decrease: each counts as no older than those before it.
 pub(super) fn dated(versions: &[Candidate]) -> Vec<Dated<'_>> {
-    let mut newest = i64::MIN;
-    let clamp = |(at, version): (usize, &'_ Candidate)| {
-        newest = newest.max(version.time);
-        (at, newest)
+    let clamp = |newest: &mut i64, (at, version)| {
+        let version: &Candidate = version;
+        *newest = version.time.max(*newest);
+        Some(Dated { at, time: *newest, version })
     };
-    let times: Vec<(usize, i64)> = versions.iter().enumerate().map(clamp).collect();
-    times.into_iter().zip(versions).map(|((at, time), version)| Dated { at, time, version }).collect()
+    versions.iter().enumerate().scan(i64::MIN, clamp).collect()
 }
 
 /// What becomes of each version, in their order, at the time `now` (seconds since 1970-01-01 UTC).
@@ -62,7 +61,7 @@ pub fn plan(versions: &[Candidate], policy: &Policy, now: i64) -> Vec<Verdict> {
 /// What becomes of each version, in their order.
 ///
 /// `last_kept` is the time from which `keep_checkpoint_every_n_hours` counts, as the caller recorded it: that of the last
-/// version so kept, or while there is none that of the run's first version. `None`: the newest version with
+/// version so kept, or while there is none that of the run's first version. `None`, or a time after `now`: the newest version with
 /// `kept_for_ever` gives it, else the oldest good version, which then stays until one is kept for ever, because nothing
 /// else remembers when the clock started. (TensorFlow's `CheckpointManager` counts from a second before it was made,
 /// which is before its first save, and remembers that time in its state file; `_sweep` compares and moves it.)
@@ -117,7 +116,7 @@ fn why_it_goes(one: &Dated, policy: &Policy, now: i64) -> String {
         return format!("not among the newest {}, and no other rule keeps it", policy.max_to_keep);
     }
     if rules::is_younger(one.time, policy.incomplete_ttl, now) {
-        return format!("incomplete or invalid, and {} newer ones are too", policy.incomplete_max);
+        return format!("incomplete or invalid, and only the newest {} of these stay", policy.incomplete_max);
     }
-    format!("incomplete or invalid for {}", duration::format(policy.incomplete_ttl))
+    format!("incomplete or invalid for {} or longer", duration::format(policy.incomplete_ttl))
 }
