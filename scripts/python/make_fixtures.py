@@ -32,7 +32,14 @@ def torch_files(out: pathlib.Path) -> None:
         "note": "text",
     }
     torch.save(plain, out / "plain.pt")
-    lightning = {"epoch": 2, "global_step": 300, "pytorch-lightning_version": "2.6.0", "state_dict": weights}
+    watched = {"monitor": "val_acc", "best_model_score": torch.tensor(0.5), "current_score": torch.tensor(0.25)}
+    lightning = {
+        "epoch": 2,
+        "global_step": 300,
+        "pytorch-lightning_version": "2.6.0",
+        "callbacks": {"ModelCheckpoint{'monitor': 'val_acc'}": watched},
+        "state_dict": weights,
+    }
     torch.save(lightning, out / "epoch=2-step=300.ckpt")
     torch.save(plain, out / "legacy.pth", _use_new_zipfile_serialization=False)
     whole = (out / "plain.pt").read_bytes()

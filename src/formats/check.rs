@@ -30,9 +30,9 @@ fn check(format: Format, file: &[u8], source: &dyn Source, siblings: &dyn Siblin
         Format::TfIndex => tf::check_index(file, source, siblings),
         Format::SavedModel => tf::check_saved_model(source),
         Format::Hdf5 => hdf5::check(source),
-        Format::Keras => zip::check(source, "keras zip", false),
+        Format::Keras => zip::check(source, "keras zip"),
         Format::Npy => npy::check(source),
-        Format::Npz => zip::check(source, "npz", false),
+        Format::Npz => zip::check(source, "npz"),
         Format::DcpMetadata => dcp::check(source, siblings),
         Format::Gguf => gguf::check(source),
         // Their lengths are told by the index, the metadata, the manifest; nothing tells those of the last.

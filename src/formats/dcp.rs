@@ -9,6 +9,9 @@ use super::pickle::{self, Ended, Id, Tree};
 use super::read::{Fault, Reader, invalid, shown};
 use super::{Siblings, Source};
 
+/// An object with more fields than this is not such a place; it bounds the search through all objects.
+const FIELDS_MAX: usize = 64;
+
 /// Checks the pickle and that each file that it names is there and long enough.
 pub(super) fn check(source: &dyn Source, siblings: &dyn Siblings) -> Result<(), Fault> {
     let tree = pickle::read(&mut Reader::new(source, 0, u64::MAX))?;
@@ -47,7 +50,7 @@ fn files(tree: &Tree) -> BTreeMap<&str, u64> {
 
 /// The file and the end of the place that an object's state describes.
 fn place(tree: &Tree, object: Id) -> Option<(&str, u64)> {
-    let state = tree.state(object)?;
+    let state = tree.state(object).filter(|state| tree.pairs(*state).len() <= FIELDS_MAX)?;
     let path = tree.text(tree.get(state, "relative_path")?)?;
     let number = |key| tree.get(state, key).and_then(|id| tree.int(id)).and_then(|n| u64::try_from(n).ok());
     let end = number("offset").unwrap_or(0).saturating_add(number("length").unwrap_or(0));

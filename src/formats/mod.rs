@@ -32,6 +32,8 @@ mod zip;
 mod fuzz_tests;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod zip_tests;
 
 use std::collections::BTreeMap;
 
@@ -66,7 +68,7 @@ pub trait Siblings {
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// `torch.save`: a zip of stored entries around `data.pkl`; Lightning's `.ckpt` and TorchScript too.
+    /// `torch.save`: a zip around `data.pkl`; Lightning's `.ckpt` and TorchScript too.
     TorchZip = 1,
     /// `torch.save` before 1.6, and any other pickle of protocol 2 or later.
     Pickle = 2,

@@ -14,6 +14,9 @@ const HEAD: usize = 512;
 /// Entries of a zip that are looked at when the first one does not tell.
 const ENTRIES: usize = 64;
 
+/// How names end of files that are appended to: the log of a run, and what SQLite keeps beside a database.
+const LOGS: &[&[u8]] = &[b".wandb", b"-journal", b"-wal", b"-shm"];
+
 /// How files begin that are databases: SQLite's, its journal's, its write-ahead log's in both byte orders.
 const DATABASES: &[&[u8]] =
     &[b"SQLite format 3\0", b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"];
@@ -28,7 +31,7 @@ pub fn recognise(name: &[u8], source: &dyn Source) -> Result<Option<Format>> {
         return Ok(None);
     }
     let head = read::at_most(source, 0, HEAD)?;
-    if DATABASES.iter().any(|magic| head.starts_with(magic)) || file.ends_with(b"-shm") {
+    if DATABASES.iter().any(|magic| head.starts_with(magic)) {
         return Ok(None);
     }
     if let Some(format) = by_magic(file, &head, source)? {
@@ -46,7 +49,7 @@ pub fn recognise(name: &[u8], source: &dyn Source) -> Result<Option<Format>> {
 /// Whether a file is named as one that is appended to for as long as a run goes on.
 fn is_log(file: &[u8]) -> bool {
     let is_event_file = file.windows(20).any(|part| part == b"events.out.tfevents.");
-    is_event_file || file.ends_with(b".wandb")
+    is_event_file || LOGS.iter().any(|ending| file.ends_with(ending))
 }
 
 fn by_magic(file: &[u8], head: &[u8], source: &dyn Source) -> Result<Option<Format>> {
@@ -80,8 +83,10 @@ fn by_entries(file: &[u8], head: &[u8], source: &dyn Source) -> Result<Option<Fo
     if file.ends_with(b".distcp") {
         return Ok(Some(Format::DcpData));
     }
+    if file.ends_with(b".keras") {
+        return Ok(Some(Format::Keras));
+    }
     let kind = |entry: &[u8]| match entry {
-        b"metadata.json" if file.ends_with(b".keras") => Some(Format::Keras),
         b"model.weights.h5" => Some(Format::Keras),
         entry if torch::names_part(entry) => Some(Format::TorchZip),
         entry if entry.ends_with(b".npy") => Some(Format::Npz),
@@ -173,6 +178,7 @@ mod tests {
             ("run-1.wandb", megabytes(b":W&B\0")),
             ("mlflow.db", [b"SQLite format 3\0".to_vec(), megabytes(&[0])].concat()),
             ("mlflow.db-shm", megabytes(&[0, 9])),
+            ("mlflow.db-journal", megabytes(&[0])),
             ("mlflow.db-wal", [vec![0x37, 0x7f, 6, 0x82], megabytes(&[0])].concat()),
             ("ckpt-1.meta", megabytes(&[10, 200, 0])),
             ("latest", b"global_step100".to_vec()),

@@ -1,7 +1,7 @@
 //! Safetensors: eight bytes of length, a JSON header of that length, then the tensors without a gap.
 //!
 //! The header is read only up to 16 MiB; a longer one, up to the 100 MB that the library allows, is only measured. It is
-//! parsed in one pass that keeps the extents and the short texts of `__metadata__`, never a tree.
+//! parsed in one pass that keeps the extents and the numbers of `__metadata__`, never a tree.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::Source;
+use super::json::Numbers;
 use super::read::{self, Fault, invalid, shown};
 use crate::base::Result;
 
@@ -28,7 +29,7 @@ pub(super) fn begins(head: &[u8]) -> bool {
 /// What the header says.
 #[derive(Default)]
 struct Header {
-    metadata: BTreeMap<String, String>,
+    metadata: Numbers,
     tensors: Vec<Extent>,
 }
 
@@ -66,7 +67,7 @@ impl<'de> Visitor<'de> for Entries {
         let mut header = Header::default();
         while let Some(name) = map.next_key::<String>()? {
             if name == "__metadata__" {
-                header.metadata = map.next_value::<Option<_>>()?.unwrap_or_default();
+                header.metadata = map.next_value::<Option<Numbers>>()?.unwrap_or_default();
             } else {
                 let tensor: Tensor = map.next_value()?;
                 let (begin, end) = tensor.data_offsets;
@@ -144,10 +145,10 @@ pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
     }
 }
 
-/// The texts of `__metadata__`; none when the header is damaged or too long.
-pub(super) fn metadata(source: &dyn Source) -> Result<BTreeMap<String, String>> {
+/// The numbers among the texts of `__metadata__`; none when the header is damaged or too long.
+pub(super) fn metadata(source: &dyn Source) -> Result<BTreeMap<String, f64>> {
     match header(source) {
-        Ok((_, header)) => Ok(header.unwrap_or_default().metadata),
+        Ok((_, header)) => Ok(header.unwrap_or_default().metadata.0),
         Err(Fault::Invalid(_)) => Ok(BTreeMap::new()),
         Err(Fault::Failed(error)) => Err(error),
     }
@@ -176,7 +177,7 @@ mod tests {
         assert!(begins(&whole));
         assert_eq!(said(whole.clone()), "");
         assert!((0..whole.len()).all(|len| said(whole[..len].to_vec()).contains("cut short")));
-        assert_eq!(metadata(&Bytes::new(whole)).unwrap().get("step").unwrap(), "42");
+        assert_eq!(metadata(&Bytes::new(whole)).unwrap().get("step"), Some(&42.0));
     }
 
     #[test]

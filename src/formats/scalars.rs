@@ -23,7 +23,7 @@ const STEPS: &[&str] = &[
     "num_steps",
 ];
 /// Names of the number of epochs; the first that is there counts.
-const EPOCHS: &[&str] = &["epoch", "epochs", "current_epoch", "cur_epoch", "epoch_num", "last_epoch"];
+const EPOCHS: &[&str] = &["epoch", "epochs", "current_epoch", "cur_epoch", "epoch_num"];
 /// Parts of names that make an integer or a text a metric.
 const METRIC_PARTS: &[&str] = &[
     "loss",
@@ -44,6 +44,9 @@ const METRIC_PARTS: &[&str] = &[
 const METRIC_HEADS: &[&str] = &["val_", "train_", "test_", "eval_"];
 /// Parts of names that make a number none.
 const NO_METRIC_PARTS: &[&str] = &["epoch", "step", "iter"];
+/// Floats that scalers and schedulers keep at the top of their files.
+const NO_METRICS: &[&str] =
+    &["scale", "growth_factor", "backoff_factor", "eta_min", "gamma", "time", "timestamp"];
 /// Dicts below the top that hold metrics.
 const METRIC_DICTS: &[&str] =
     &["metrics", "metric", "scores", "logs", "results", "losses", "callback_metrics"];
@@ -57,7 +60,9 @@ const NAME_MAX: usize = 128;
 /// Entries of a dict that are looked at.
 const ENTRIES_MAX: usize = 10_000;
 /// Scalars in tensors of their own that are fetched: each costs two reads and a walk over the directory.
-const FETCHES_MAX: usize = 16;
+const FETCHES_MAX: usize = 8;
+/// Callbacks of Lightning that are looked at.
+const CALLBACKS_MAX: usize = 100;
 
 /// Step, epoch and metrics of a file of this format; nothing where it says nothing, or is damaged.
 pub fn facts(format: Format, source: &dyn Source) -> Result<Facts> {
@@ -77,10 +82,8 @@ pub fn facts(format: Format, source: &dyn Source) -> Result<Facts> {
         }
         Format::Safetensors => {
             let mut gather = Gather::default();
-            for (name, text) in safetensors::metadata(source)? {
-                if let Ok(number) = text.trim().parse() {
-                    gather.put(&name, number, false);
-                }
+            for (name, number) in safetensors::metadata(source)? {
+                gather.put(&name, number, false);
             }
             Ok(gather.facts)
         }
@@ -186,7 +189,8 @@ impl Look<'_> {
                 continue;
             };
             if let Some(number) = self.number(name, *value)? {
-                self.gather.put(name, number.value, surely || number.float);
+                let float = number.float && !NO_METRICS.contains(&name);
+                self.gather.put(name, number.value, surely || float);
             }
         }
         Ok(())
@@ -195,7 +199,7 @@ impl Look<'_> {
     /// Lightning keeps what a checkpoint callback watches as the name `monitor` and its value.
     fn callbacks(&mut self) -> Result<()> {
         let Some(callbacks) = self.tree.get(self.tree.root, "callbacks") else { return Ok(()) };
-        for (_, state) in self.tree.pairs(callbacks).iter().take(ENTRIES_MAX) {
+        for (_, state) in self.tree.pairs(callbacks).iter().take(CALLBACKS_MAX) {
             let name = self.tree.get(*state, "monitor").and_then(|name| self.tree.text(name));
             if let (Some(name), Some(score)) = (name, self.tree.get(*state, "current_score"))
                 && let Some(number) = self.number(name, score)?
@@ -312,6 +316,7 @@ mod tests {
         assert_eq!(metrics(&zip), [("best_accuracy", 0.875), ("loss", 0.25), ("val_loss", 0.5)]);
         let lightning = of(Format::TorchZip, "epoch=2-step=300.ckpt");
         assert_eq!((lightning.step, lightning.epoch), (Some(300), Some(2)));
+        assert_eq!(metrics(&lightning), [("val_acc", 0.25)]);
     }
 
     #[test]

@@ -139,3 +139,99 @@ impl<'a> Block<'a> {
         self.cursor.take(len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::bytes::Put;
+    use crate::formats::samples::Bytes;
+
+    /// Appends a block with its trailer; its handle.
+    fn put(out: &mut Vec<u8>, block: &[u8], compression: u8) -> Vec<u8> {
+        let at = out.len();
+        out.raw(block).u8(compression);
+        let crc = crc32c::crc32c(&out[at..]);
+        out.u32(crc.rotate_right(15).wrapping_add(0xa282_ead8));
+        assert!(at < 128 && block.len() < 128);
+        vec![u8::try_from(at).unwrap(), u8::try_from(block.len()).unwrap()]
+    }
+
+    /// Entries of a block, each key written whole.
+    fn block(entries: &[(&[u8], &[u8])]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (key, value) in entries {
+            out.u8(0).u8(u8::try_from(key.len()).unwrap()).u8(u8::try_from(value.len()).unwrap());
+            out.raw(key).raw(value);
+        }
+        out.u32(0).u32(1);
+        out
+    }
+
+    /// A table of data blocks in the order given, the first of them compressed as told.
+    fn table(blocks: &[Vec<u8>], compression: u8) -> Vec<u8> {
+        let mut out = Vec::new();
+        let kind = |place| if place == 0 { compression } else { 0 };
+        let handles: Vec<_> =
+            blocks.iter().enumerate().map(|(place, block)| put(&mut out, block, kind(place))).collect();
+        let meta = put(&mut out, &block(&[]), 0);
+        let index: Vec<(&[u8], &[u8])> = handles.iter().map(|handle| (&b"k"[..], &handle[..])).collect();
+        let index = put(&mut out, &block(&index), 0);
+        let mut footer = [meta, index].concat();
+        footer.resize(FOOTER - 8, 0);
+        out.raw(&footer).u64(MAGIC);
+        out
+    }
+
+    type Owned = (Vec<u8>, Vec<u8>);
+
+    fn said(bytes: Vec<u8>) -> Result<Vec<Owned>, String> {
+        let mut found = Vec::new();
+        let read = entries(&Bytes::new(bytes), |key, value| {
+            found.push((key.to_vec(), value.to_vec()));
+            Ok(())
+        });
+        match read {
+            Ok(()) => Ok(found),
+            Err(Fault::Invalid(why)) => Err(why),
+            Err(Fault::Failed(error)) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn plain_and_compressed_blocks_give_their_entries() {
+        let raw = block(&[(b"a", b"1"), (b"b", b"22")]);
+        let wanted = vec![(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"22".to_vec())];
+        assert_eq!(said(table(std::slice::from_ref(&raw), 0)), Ok(wanted.clone()));
+        // One literal: the simplest thing that Snappy's format allows.
+        let len = u8::try_from(raw.len()).unwrap();
+        let squeezed = [&[len, (len - 1) << 2][..], &raw].concat();
+        assert_eq!(said(table(&[squeezed.clone(), raw], 1)).unwrap()[..2], wanted);
+        assert!(said(table(&[squeezed[..5].to_vec()], 1)).unwrap_err().contains("does not decompress"));
+        assert!(said(table(&[squeezed], 7)).unwrap_err().contains("unknown compression"));
+    }
+
+    #[test]
+    fn shared_prefixes_are_put_together_and_impossible_ones_refused() {
+        let shared =
+            |count: u8| [&[0, 2, 1][..], b"ab1", &[count, 1, 1], b"c2", &[0; 4], &[1, 0, 0, 0]].concat();
+        let found = said(table(&[shared(1)], 0)).unwrap();
+        assert_eq!(found[1], (b"ac".to_vec(), b"2".to_vec()));
+        assert!(said(table(&[shared(3)], 0)).unwrap_err().contains("malformed"));
+        assert!(said(table(&[vec![0, 0, 0, 9]], 0)).unwrap_err().contains("malformed"));
+    }
+
+    #[test]
+    fn blocks_out_of_order_or_outside_the_file_are_refused() {
+        let mut out = Vec::new();
+        let data = put(&mut out, &block(&[(b"a", b"1")]), 0);
+        let index = put(&mut out, &block(&[(b"k", &data), (b"k", &data)]), 0);
+        let end = |handle: &[u8]| {
+            let mut footer = [&[0, 0][..], handle].concat();
+            footer.resize(FOOTER - 8, 0);
+            [&out[..], &footer, &MAGIC.to_le_bytes()].concat()
+        };
+        assert!(said(end(&index)).unwrap_err().contains("out of order"));
+        assert!(said(end(&[0, 120])).unwrap_err().contains("outside"));
+        assert!(said(end(&[0xff; 20])).unwrap_err().contains("footer"));
+    }
+}

@@ -13,6 +13,8 @@ use super::{Siblings, Source};
 
 /// More data files than any job writes.
 const SHARDS_MAX: u64 = 100_000;
+/// A message of an index beyond this, in bytes, is none: it bounds what one is taken apart into.
+const MESSAGE_MAX: usize = 1 << 20;
 /// More graphs than one saved model has.
 const GRAPHS_MAX: usize = 1024;
 
@@ -83,7 +85,8 @@ fn shard_count(header: &[u8]) -> Result<u64, Fault> {
         (1, Value::Number(count)) => Some(count),
         _ => None,
     };
-    let count = protobuf::fields(header).and_then(|fields| fields.into_iter().find_map(number));
+    let fields = Some(header).filter(|header| header.len() <= MESSAGE_MAX).and_then(protobuf::fields);
+    let count = fields.and_then(|fields| fields.into_iter().find_map(number));
     match count.filter(|count| (1..=SHARDS_MAX).contains(count)) {
         Some(count) => Ok(count),
         None => invalid("index with a damaged header"),
@@ -93,7 +96,10 @@ fn shard_count(header: &[u8]) -> Result<u64, Fault> {
 /// The data file's number and the end of the tensor in it, of a `BundleEntryProto`; `None` for a tensor that is stored
 /// in slices, each of which has an entry of its own. A malformed entry ends at `u64::MAX`.
 fn extent(entry: &[u8]) -> Option<(u64, u64)> {
-    let Some(fields) = protobuf::fields(entry) else { return Some((0, u64::MAX)) };
+    let Some(fields) = Some(entry).filter(|entry| entry.len() <= MESSAGE_MAX).and_then(protobuf::fields)
+    else {
+        return Some((0, u64::MAX));
+    };
     let number = |wanted| {
         let found = fields.iter().rev().find_map(|(field, value)| match value {
             Value::Number(number) if *field == wanted => Some(*number),

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use super::Facts;
-use super::json;
+use super::json::{self, Numbers};
 use super::scalars::Gather;
 
 /// A state beyond this, in bytes, is not read.
-const STATE_MAX: usize = 64 << 20;
+const STATE_MAX: usize = 16 << 20;
 
 #[derive(Deserialize)]
 struct State {
@@ -28,14 +28,6 @@ struct State {
 /// The numbers of the log's last step; training and evaluation log entries of their own.
 #[derive(Default)]
 struct Last(BTreeMap<String, f64>);
-
-/// A number, or whatever else an entry of the log may hold.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Value {
-    Number(f64),
-    Other(IgnoredAny),
-}
 
 impl<'de> Deserialize<'de> for Last {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -54,12 +46,7 @@ impl<'de> Visitor<'de> for Log {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Last, A::Error> {
         let mut last: BTreeMap<String, f64> = BTreeMap::new();
-        while let Some(entry) = entries.next_element::<BTreeMap<String, Value>>()? {
-            let numbers = entry.into_iter().filter_map(|(name, value)| match value {
-                Value::Number(number) => Some((name, number)),
-                Value::Other(_) => None,
-            });
-            let numbers: BTreeMap<String, f64> = numbers.collect();
+        while let Some(Numbers(numbers)) = entries.next_element()? {
             if numbers.get("step") != last.get("step") {
                 last.clear();
             }

@@ -17,7 +17,9 @@ const LOCAL: u64 = 30;
 /// The fixed part of an entry in the directory, in bytes.
 const CENTRAL: usize = 46;
 /// Entries beyond this are not a checkpoint: it bounds the walk.
-const ENTRIES_MAX: u64 = 1 << 24;
+const ENTRIES_MAX: u64 = 1 << 22;
+/// How entries may be kept: as they are, deflated, by bzip2, by LZMA. All that Python reads.
+const METHODS: [u16; 4] = [0, 8, 12, 14];
 
 /// Where the central directory is.
 pub(super) struct Directory {
@@ -220,7 +222,7 @@ fn zip64_field(extra: &[u8]) -> &[u8] {
 }
 
 /// Checks that the directory is whole and that every entry lies before it; `what` is the format's name.
-pub(super) fn check(source: &dyn Source, what: &str, stored_only: bool) -> Result<(), Fault> {
+pub(super) fn check(source: &dyn Source, what: &str) -> Result<(), Fault> {
     let Some(directory) = directory(source)? else {
         return invalid(format!("{what} without its central directory: cut short"));
     };
@@ -234,8 +236,11 @@ pub(super) fn check(source: &dyn Source, what: &str, stored_only: bool) -> Resul
         if end.is_none_or(|end| end > directory.offset) {
             return invalid(format!("{what} whose entry {} lies outside the file", read::shown(&entry.name)));
         }
-        if stored_only && entry.method != 0 {
-            return invalid(format!("{what} whose entry {} is compressed", read::shown(&entry.name)));
+        if !METHODS.contains(&entry.method) {
+            return invalid(format!(
+                "{what} whose entry {} is in an unknown compression",
+                read::shown(&entry.name)
+            ));
         }
     }
     if read::array(source, 0)? != Some(*b"PK\x03\x04") && directory.count > 0 {

@@ -126,35 +126,40 @@ impl Machine {
 
     /// The opcodes that take their operands from the stack.
     fn combine(&mut self, code: u8) -> Option<()> {
-        let made = match code {
-            b'a' => {
-                let item = self.pop()?;
-                return self.append(vec![item]);
-            }
-            b'e' | 0x90 => {
-                let items = self.pop_mark()?;
-                return self.append(items);
-            }
+        if let b'a' | b'e' | 0x90 | b's' | b'u' | b'b' = code {
+            return self.change(code);
+        }
+        let made = self.make(code)?;
+        self.stack.push(made);
+        Some(())
+    }
+
+    /// The opcodes that change what is below their operands.
+    fn change(&mut self, code: u8) -> Option<()> {
+        let items = match code {
+            b'a' | b'b' => vec![self.pop()?],
             b's' => {
                 let (value, key) = (self.pop()?, self.pop()?);
-                let target = self.top()?;
-                self.set_items(target, vec![(key, value)]);
-                return Some(());
+                vec![key, value]
             }
-            b'u' => {
-                let items = self.pop_mark()?;
-                let target = self.top()?;
-                self.set_items(target, pairs(&items));
-                return Some(());
-            }
-            b'b' => {
-                let state = self.pop()?;
-                let target = self.top()?;
-                if let Some(Node::Object(object)) = self.node_mut(target) {
-                    object.state = Some(state);
-                }
-                return Some(());
-            }
+            _ => self.pop_mark()?,
+        };
+        let target = self.top()?;
+        if let b's' | b'u' = code {
+            self.set_items(target, pairs(&items));
+            return Some(());
+        }
+        match (code, self.node_mut(target)) {
+            (b'b', Some(Node::Object(object))) => object.state = items.first().copied(),
+            (b'a' | b'e' | 0x90, Some(Node::Row(row))) => row.extend(items),
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// The opcodes that make one value of their operands.
+    fn make(&mut self, code: u8) -> Option<Id> {
+        Some(match code {
             b't' | b'l' | 0x91 => {
                 let items = self.pop_mark()?;
                 self.add(Node::Row(items))
@@ -164,8 +169,7 @@ impl Machine {
                 self.add(Node::Dict(pairs(&items)))
             }
             0x85..=0x87 => {
-                let count = usize::from(code - 0x84);
-                let mut items = (0..count).map(|_| self.pop()).collect::<Option<Vec<Id>>>()?;
+                let mut items = (0x84..code).map(|_| self.pop()).collect::<Option<Vec<Id>>>()?;
                 items.reverse();
                 self.add(Node::Row(items))
             }
@@ -182,9 +186,9 @@ impl Machine {
                 self.object(of, args)
             }
             b'o' => {
-                let mut items = self.pop_mark()?;
-                let of = if items.is_empty() { return None } else { items.remove(0) };
-                let args = self.add(Node::Row(items));
+                let mut items = self.pop_mark()?.into_iter();
+                let of = items.next()?;
+                let args = self.add(Node::Row(items.collect()));
                 self.object(of, args)
             }
             0x93 => {
@@ -192,9 +196,7 @@ impl Machine {
                 self.add(Node::Global(module, name))
             }
             _ => return None,
-        };
-        self.stack.push(made);
-        Some(())
+        })
     }
 
     fn add(&mut self, node: Node) -> Id {
@@ -223,14 +225,6 @@ impl Machine {
 
     fn top(&self) -> Option<Id> {
         self.stack.last().copied()
-    }
-
-    fn append(&mut self, items: Vec<Id>) -> Option<()> {
-        let target = self.top()?;
-        if let Some(Node::Row(row)) = self.node_mut(target) {
-            row.extend(items);
-        }
-        Some(())
     }
 
     fn set_items(&mut self, target: Id, items: Vec<(Id, Id)>) {

@@ -6,6 +6,8 @@
 
 mod machine;
 mod op;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub(super) use machine::read;
@@ -19,14 +21,3 @@ pub(super) fn begins(head: &[u8]) -> bool {
 
 /// How `torch.save` began before 1.6: a pickle of the number 0x1950a86a20f9469cfc6c.
 pub(super) const LEGACY_TORCH: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_protocol_before_an_opcode_begins_a_pickle() {
-        assert!(begins(b"\x80\x04\x95\0\0") && begins(LEGACY_TORCH) && begins(b"\x80\x02}q\0."));
-        assert!(!begins(b"\x80\x06\x95") && !begins(b"\x80\x02") && !begins(b"\x80\x02\xff") && !begins(b""));
-    }
-}

@@ -1,5 +1,8 @@
 //! What a pickle says, as a tree in one vector: nodes name each other by number, so nothing here recurses.
 
+/// How far a key is searched for.
+const FOUND_MAX: usize = 10_000;
+
 /// The number of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::formats) struct Id(pub(super) u32);
@@ -109,9 +112,14 @@ impl Tree {
         }
     }
 
-    /// The value under the text `key` in a dict.
+    /// The value under the text `key` in a dict, among its last [`FOUND_MAX`] entries.
     pub(in crate::formats) fn get(&self, id: Id, key: &str) -> Option<Id> {
-        self.pairs(id).iter().rev().find(|(name, _)| self.text(*name) == Some(key)).map(|(_, value)| *value)
+        self.pairs(id)
+            .iter()
+            .rev()
+            .take(FOUND_MAX)
+            .find(|(name, _)| self.text(*name) == Some(key))
+            .map(|(_, value)| *value)
     }
 
     /// The module and the name of a class or function.
