@@ -123,7 +123,8 @@ fn is_orbax(name: &[u8], file: &[u8], head: &[u8]) -> bool {
     let object = file.len() == 32 && file.iter().all(is_hex);
     let in_folder =
         name.len() == file.len() || name.ends_with(&[b"/d/", file].concat()) || name.starts_with(b"d/");
-    let chunk = !file.is_empty() && file.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    // The only chunk of an array without sides is `c` itself.
+    let chunk = file == b"c" || file.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
     let compressed = head.starts_with(b"\x28\xb5\x2f\xfd");
     file == b"manifest.ocdbt" || (object && in_folder) || (chunk && compressed)
 }
@@ -207,6 +208,8 @@ mod tests {
         assert_eq!(said(object, [0, 1]), Some(Format::OrbaxData));
         assert_eq!(said("manifest.ocdbt", [0, 1]), Some(Format::OrbaxData));
         assert_eq!(said("w/c/0/0", *b"\x28\xb5\x2f\xfd..."), Some(Format::OrbaxData));
+        assert_eq!(said("s/c", *b"\x28\xb5\x2f\xfd..."), Some(Format::OrbaxData));
+        assert_eq!(said("w/0.0", *b"\x28\xb5\x2f\xfd..."), Some(Format::OrbaxData));
         assert_eq!(said(&format!("cache/{object}"), [0, 1]), None);
         assert_eq!(said(&format!("d/{object}"), *b"text"), None);
         assert_eq!(said("w/c/0/0", *b"...."), None);
