@@ -6,6 +6,7 @@ pub mod base;
 
 pub mod codec;
 pub mod content;
+pub mod formats;
 
 pub mod catalog;
 pub mod journal;

@@ -1,0 +1,120 @@
+//! Any bytes, and every fixture with one byte changed, give an answer and give it soon.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::samples::{Beside, Bytes, fixture, fixtures};
+use super::{Format, facts, recognise, trainer_state, validate};
+
+/// Far more than any answer takes, even where tests are slow.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Asks all there is to ask of a file, as every format.
+fn ask(name: &str, bytes: &[u8], formats: &[Format]) {
+    let (source, begin) = (Bytes::new(bytes), Instant::now());
+    let beside = Beside(vec![("ckpt-5.data-00000-of-00001", 172)]);
+    let found = recognise(name.as_bytes(), &source).unwrap();
+    for format in formats.iter().chain(&found) {
+        let _ = validate(*format, name.as_bytes(), &source, &beside).unwrap();
+        let _ = facts(*format, &source).unwrap();
+    }
+    assert!(begin.elapsed() < SOON, "{name} took {:?}", begin.elapsed());
+}
+
+#[test]
+fn every_single_changed_byte_of_every_fixture_gives_an_answer() {
+    for name in fixtures() {
+        let bytes = fixture(&name);
+        for at in 0..bytes.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] ^= flip;
+                ask(&name, &changed, &[]);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_cut_of_every_fixture_gives_an_answer() {
+    for name in fixtures() {
+        let bytes = fixture(&name);
+        (0..bytes.len()).for_each(|len| ask(&name, &bytes[..len], &[]));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_an_answer_as_any_format(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        ask("a.index", &bytes, &Format::ALL);
+        trainer_state(&bytes);
+    }
+
+    #[test]
+    fn any_opcodes_give_an_answer(ops in proptest::collection::vec(0_usize..OPS.len(), 0..400)) {
+        let body: Vec<u8> = ops.iter().flat_map(|op| OPS[*op]).copied().collect();
+        let bytes = [b"\x80\x04", &body[..], b"."].concat();
+        ask("a.pkl", &bytes, &[Format::Pickle, Format::DcpMetadata]);
+    }
+
+    #[test]
+    fn any_spliced_fixtures_give_an_answer(first in 0..17_usize, second in 0..17_usize, cut in 0.0..1.0_f64) {
+        let names = fixtures();
+        let (first, second) = (&names[first % names.len()], &names[second % names.len()]);
+        let (front, back) = (fixture(first), fixture(second));
+        let at = |len: usize| (len as f64 * cut) as usize;
+        ask(first, &[&front[..at(front.len())], &back[at(back.len())..]].concat(), &[]);
+    }
+}
+
+/// Opcodes with small arguments, so that most sequences of them get far.
+const OPS: &[&[u8]] = &[
+    b"(",
+    b"}",
+    b"]",
+    b")",
+    b"N",
+    b"\x88",
+    b"K\x05",
+    b"X\x01\0\0\0a",
+    b"\x8c\x04step",
+    b"q\0",
+    b"h\0",
+    b"\x94",
+    b"s",
+    b"u",
+    b"a",
+    b"e",
+    b"t",
+    b"\x85",
+    b"\x86",
+    b"\x87",
+    b"0",
+    b"1",
+    b"2",
+    b"b",
+    b"R",
+    b"\x81",
+    b"cos\nsystem\n",
+    b"\x93",
+    b"Q",
+    b"o",
+    b"i__main__\nA\n",
+    b"l",
+    b"d",
+    b"\x8f",
+    b"\x90",
+    b"\x91",
+    b"\x92",
+    b"G\x3f\xf0\0\0\0\0\0\0",
+    b"I01\n",
+    b"L5L\n",
+    b"P7\n",
+    b"S'x'\n",
+    b"g0\n",
+    b"p0\n",
+    b"\x8a\x01\xff",
+    b".",
+    b"\x95\0\0\0\0\0\0\0\0",
+];

@@ -1,0 +1,122 @@
+//! HDF5: the superblock says where the file ends.
+//!
+//! The superblock lies at 0, or behind a user block of 512, 1024, 2048 ... bytes. Versions 0 to 3 of the format
+//! specification; the end-of-file address counts from the begin of the file, user block included, as the library reads it.
+
+use super::Source;
+use super::read::{self, Fault, invalid};
+use crate::base::Result;
+use crate::base::bytes::Cursor;
+
+/// How a superblock begins.
+pub(super) const SIGNATURE: &[u8] = b"\x89HDF\r\n\x1a\n";
+/// Where it may lie.
+const PLACES: [u64; 6] = [0, 512, 1024, 2048, 4096, 8192];
+/// The longest part of a superblock that is looked at, in bytes.
+const SUPERBLOCK: usize = 96;
+
+/// What is looked at of a superblock.
+struct Superblock {
+    base: u64,
+    end: u64,
+    /// A writer has it open, or had when it was killed.
+    open: bool,
+}
+
+/// Where the superblock lies.
+pub(super) fn find(source: &dyn Source) -> Result<Option<u64>> {
+    for place in PLACES {
+        if read::at_most(source, place, SIGNATURE.len())? == SIGNATURE {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+/// Checks that the file ends where the superblock says.
+pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
+    let Some(place) = find(source)? else { return invalid("hdf5 without its superblock") };
+    let Some(superblock) = parse(&read::at_most(source, place, SUPERBLOCK)?) else {
+        return invalid("hdf5 with a damaged superblock");
+    };
+    if superblock.open {
+        return invalid("hdf5 that its writer did not close");
+    }
+    // A user block that was put before the file later is not counted in its addresses.
+    let end = superblock.end.checked_sub(superblock.base).and_then(|len| len.checked_add(place));
+    let (Some(end), len) = (end, source.len()) else { return invalid("hdf5 with a damaged superblock") };
+    match end.cmp(&len) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => {
+            invalid(format!("hdf5 of {len} bytes whose superblock names {end}: cut short"))
+        }
+        std::cmp::Ordering::Less => {
+            invalid(format!("hdf5 of {len} bytes whose superblock names {end}: not closed"))
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<Superblock> {
+    let mut cursor = Cursor::new(bytes);
+    cursor.take(SIGNATURE.len())?;
+    let version = cursor.u8()?;
+    let (open, offset_bytes) = match version {
+        0 | 1 => {
+            cursor.take(4)?;
+            let offset_bytes = cursor.u8()?;
+            // Version 1 has one more number, of four bytes, before the addresses.
+            cursor.take(if version == 0 { 10 } else { 14 })?;
+            (false, offset_bytes)
+        }
+        2 | 3 => {
+            let (offset_bytes, _length_bytes, flags) = (cursor.u8()?, cursor.u8()?, cursor.u8()?);
+            // Bit 0: open for writing; bit 2: open for writing while others read.
+            (version == 3 && flags & 0b101 != 0, offset_bytes)
+        }
+        _ => return None,
+    };
+    let mut address = || match offset_bytes {
+        2 => cursor.u16().map(u64::from),
+        4 => cursor.u32().map(u64::from),
+        8 => cursor.u64(),
+        _ => None,
+    };
+    // Between the base and the end: the free space (0 and 1), the extension (2 and 3).
+    let (base, _, end) = (address()?, address()?, address()?);
+    Some(Superblock { base, end, open })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::samples::{Bytes, fixture};
+
+    fn said(bytes: &[u8]) -> String {
+        match check(&Bytes::new(bytes)) {
+            Ok(()) => String::new(),
+            Err(Fault::Invalid(why)) => why,
+            Err(Fault::Failed(error)) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn each_version_is_valid_and_every_cut_of_it_is_not() {
+        for name in ["v0.h5", "v3.h5", "user.h5"] {
+            let whole = fixture(name);
+            assert_eq!(said(&whole), "", "{name}");
+            for len in (0..whole.len()).step_by(7) {
+                assert!(!said(&whole[..len]).is_empty(), "{name} cut to {len}");
+            }
+            assert!(said(&[&whole[..], b"x"].concat()).contains("not closed"));
+        }
+        let prefixed = [vec![0; 512], fixture("v0.h5")].concat();
+        assert_eq!(said(&prefixed), "");
+    }
+
+    #[test]
+    fn a_file_that_a_killed_writer_left_open_is_invalid() {
+        let mut open = fixture("v3.h5");
+        open[11] |= 0b101;
+        assert!(said(&open).contains("did not close"));
+    }
+}

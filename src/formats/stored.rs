@@ -1,0 +1,87 @@
+//! `torch.save` before 1.6: five pickles (a magic number, the protocol, the machine, the object, the keys of its
+//! storages), then for each key the number of elements in eight bytes and the elements.
+//!
+//! What the pickles cannot tell, because they are beyond the limits, is taken for valid: only a file that ends too early
+//! for certain is not.
+
+use std::collections::BTreeMap;
+
+use super::Source;
+use super::pickle::{self, Ended, Node, Tree};
+use super::read::{Fault, Reader, invalid, shown};
+use super::torch;
+use crate::base::Result;
+
+/// The pickle of the object; `None` when the ones before it are not what they should be.
+pub(super) fn tree(reader: &mut Reader<'_>) -> Result<Option<Tree>> {
+    for _ in 0..3 {
+        if pickle::read(reader)?.ended != Ended::Stop {
+            return Ok(None);
+        }
+    }
+    pickle::read(reader).map(Some)
+}
+
+/// Checks that all pickles and all storages are there.
+pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
+    let mut reader = Reader::new(source, 0, u64::MAX);
+    let Some(object) = tree(&mut reader)? else { return invalid("legacy torch file with a damaged head") };
+    match object.ended {
+        Ended::Stop => {}
+        Ended::Limit => return Ok(()),
+        Ended::Cut => return invalid("legacy torch file that ends within its pickle: cut short"),
+        Ended::Malformed => return invalid("legacy torch file with a damaged pickle"),
+    }
+    let keys = pickle::read(&mut reader)?;
+    match keys.ended {
+        Ended::Stop => {}
+        Ended::Limit => return Ok(()),
+        _ => return invalid("legacy torch file without its list of storages: cut short"),
+    }
+    let sizes = element_sizes(&object);
+    for key in keys.row(keys.root).iter().filter_map(|key| keys.text(*key)) {
+        let Some(count) = reader.array()?.map(u64::from_le_bytes) else { return cut(key) };
+        let Some(size) = sizes.get(key) else { return Ok(()) };
+        if count.checked_mul(*size).and_then(|len| reader.skip(len)).is_none() {
+            return cut(key);
+        }
+    }
+    Ok(())
+}
+
+fn cut(key: &str) -> Result<(), Fault> {
+    invalid(format!("legacy torch file without the numbers of storage {}: cut short", shown(key.as_bytes())))
+}
+
+/// The bytes of one element by key of storage, as far as the types are known.
+fn element_sizes(tree: &Tree) -> BTreeMap<&str, u64> {
+    let size = |name| match tree.row(name) {
+        [_, class, key, ..] => {
+            let (_, class) = tree.global(*class)?;
+            Some((tree.text(*key)?, torch::element_bytes(class)?))
+        }
+        _ => None,
+    };
+    tree.persistent
+        .iter()
+        .filter(|name| matches!(tree.node(**name), Node::Row(_)))
+        .filter_map(|name| size(*name))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::samples::{Bytes, fixture};
+
+    #[test]
+    fn a_legacy_file_is_valid_and_every_cut_of_it_is_not() {
+        let whole = fixture("legacy.pth");
+        assert!(whole.starts_with(pickle::LEGACY_TORCH));
+        assert!(check(&Bytes::new(&whole[..])).is_ok());
+        for len in 15..whole.len() {
+            let said = check(&Bytes::new(&whole[..len]));
+            assert!(matches!(said, Err(Fault::Invalid(_))), "cut to {len}");
+        }
+    }
+}
