@@ -13,6 +13,7 @@ use crate::base::{Error, IoContext, Result};
 use crate::cli::{Daemon, Ready};
 use crate::control::status::{LastError, PassthroughStatus, Sealing, Status, path_text, rfc3339};
 use crate::control::{Handler, Leave};
+use crate::engine::history::HistoryOptions;
 use crate::engine::layout::Store;
 use crate::engine::shutdown::End;
 use crate::engine::status::Report;
@@ -35,7 +36,7 @@ impl Daemon for Filesystem {
         let root = store.layout.root().to_owned();
         let owner =
             Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
-        let engine = Engine::start(&root, engine_options(options, &root)?, owner, &Silent)?;
+        let engine = Engine::start(&root, engine_options(options, &root, mountpoint)?, owner, &Silent)?;
         let mounted = Mounted::new(engine.clone(), &mount_spec(options, &root, mountpoint))?;
         let workers = Workers::start(&engine)?;
         let unmounter = mounted.unmounter();
@@ -91,7 +92,7 @@ fn wait_for_end(events: &mpsc::Receiver<Event>) -> Result<End> {
     }
 }
 
-fn engine_options(options: &MountOptions, store: &Path) -> Result<Options> {
+fn engine_options(options: &MountOptions, store: &Path, mountpoint: &Path) -> Result<Options> {
     let space = rustix::fs::statvfs(store).context("statfs", store)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Options {
@@ -102,6 +103,12 @@ fn engine_options(options: &MountOptions, store: &Path) -> Result<Options> {
         hydrate_threads: cores.min(8),
         hot: Some(options.hot_folder(store)),
         meta: crate::meta::Options::default(),
+        history: HistoryOptions {
+            settle: options.settle,
+            provenance: true,
+            mountpoint: mountpoint.to_owned(),
+            ..HistoryOptions::default()
+        },
     })
 }
 

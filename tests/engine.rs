@@ -27,6 +27,7 @@ fn start(store: &Path) -> Arc<Engine> {
         threads: 1,
         hydrate_threads: 1,
         meta: ckptfs::meta::Options::default(),
+        history: ckptfs::engine::history::HistoryOptions::default(),
         hot: None,
     };
     Engine::start(store, options, ROOT, &Silent).unwrap()

@@ -47,6 +47,8 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("codec", "content"),
     // What sealing reads is a hot file.
     ("seal", "hot"),
+    // A run's record holds its policy.
+    ("version", "retention"),
     // `status` and `unmount` are spoken over the control socket.
     ("cli", "control"),
 ];

@@ -44,8 +44,7 @@ pub enum HotState {
 
 impl HotState {
     /// All states, in key order.
-    pub const ALL: [HotState; 4] =
-        [HotState::Unsealed, HotState::Small, HotState::Cache, HotState::Captured];
+    pub const ALL: [HotState; 4] = [HotState::Unsealed, HotState::Small, HotState::Cache, HotState::Captured];
 
     const fn tag(self) -> u8 {
         match self {

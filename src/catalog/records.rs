@@ -148,7 +148,9 @@ impl Inode {
         out.u8(u8::from(self.daemon_only));
         match &self.home {
             None => out.u8(0),
-            Some(home) => out.u8(u8::try_from(home.name.len()).unwrap_or(u8::MAX)).u64(home.parent).raw(&home.name),
+            Some(home) => {
+                out.u8(u8::try_from(home.name.len()).unwrap_or(u8::MAX)).u64(home.parent).raw(&home.name)
+            }
         };
         match &self.body {
             Body::Special => out.u8(0),

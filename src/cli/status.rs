@@ -202,7 +202,10 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&render(Some(&root), true).unwrap()).unwrap();
         assert_eq!(json["state"], "unmounted");
         assert_eq!((json["hot_files"].as_u64(), json["hot_bytes"].as_u64()), (Some(1), Some(100)));
-        assert_eq!((json["stored_bytes"].as_u64(), json["format"].as_u64()), (Some(7), Some(u64::from(FORMAT))));
+        assert_eq!(
+            (json["stored_bytes"].as_u64(), json["format"].as_u64()),
+            (Some(7), Some(u64::from(FORMAT)))
+        );
         assert_eq!(json["holder"]["pid"].as_u64(), Some(u64::from(std::process::id())));
         drop(open);
         let text = render(Some(&root.join("hot")), false).unwrap();

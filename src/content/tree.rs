@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::bytes::{Cursor, Put};
+use crate::base::bytes::{Cursor, Put as _};
 use crate::base::clock::Time;
 use crate::base::id::ChunkId;
 use crate::content::hash::{chunk_id, name_hash};
@@ -136,7 +136,8 @@ impl Entry {
         if count > c.rest().len() / 8 {
             return None;
         }
-        let xattrs = (0..count).map(|_| Some((c.blob()?.to_vec(), c.blob()?.to_vec()))).collect::<Option<_>>()?;
+        let xattrs =
+            (0..count).map(|_| Some((c.blob()?.to_vec(), c.blob()?.to_vec()))).collect::<Option<_>>()?;
         let body = match c.u8()? {
             0 => Body::Special(c.u32()?),
             1 => Body::Dir { tree: ChunkId(c.array()?), files: c.u64()?, bytes: c.u64()? },
@@ -228,11 +229,11 @@ pub fn bucket_of(name: &[u8], buckets: usize) -> usize {
     if bits == 0 { 0 } else { usize::try_from(name_hash(name) >> (64 - bits)).unwrap_or(0) }
 }
 
+/// What gets every blob with its id.
+pub type Put<'a, E> = dyn FnMut(ChunkId, &[u8]) -> Result<(), E> + 'a;
+
 /// Encodes a directory of these entries (in any order): `put` gets every blob with its id, children first. Returns the id.
-pub fn encode_dir<E>(
-    entries: Vec<Entry>,
-    put: &mut dyn FnMut(ChunkId, &[u8]) -> Result<(), E>,
-) -> Result<ChunkId, E> {
+pub fn encode_dir<E>(entries: Vec<Entry>, put: &mut Put<'_, E>) -> Result<ChunkId, E> {
     let mut save = |node: &Node| -> Result<ChunkId, E> {
         let bytes = node.encode();
         let id = chunk_id(&bytes);

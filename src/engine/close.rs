@@ -42,6 +42,9 @@ impl Engine {
         }
         if last_writer {
             self.schedule(live.ino);
+            if let Err(error) = self.closed(live.ino) {
+                self.report(&error, "look at a closed file for history");
+            }
         }
         Ok(())
     }

@@ -150,6 +150,11 @@ impl LiveTable {
         live
     }
 
+    /// Inodes that are in use now.
+    pub fn open(&self) -> Vec<Arc<Live>> {
+        self.inodes.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
     /// Whether somebody holds the inode.
     pub fn is_held(&self, ino: Ino) -> bool {
         let live = self.inodes.lock().get(&ino).and_then(Weak::upgrade);

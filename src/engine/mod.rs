@@ -8,6 +8,7 @@ mod ballast;
 pub mod cache;
 pub mod close;
 pub mod copy;
+pub mod history;
 pub mod io;
 pub mod kept;
 pub mod layout;
@@ -61,6 +62,8 @@ pub struct Options {
     pub hot: Option<PathBuf>,
     /// Bounds of journal and catalog.
     pub meta: crate::meta::Options,
+    /// How history is kept.
+    pub history: history::HistoryOptions,
 }
 
 /// An open handle of a regular file.
@@ -118,6 +121,9 @@ pub struct Engine {
     faults: status::Faults,
     totals: status::Totals,
     wake_sync: sync::Wake,
+    history: history::History,
+    /// The boot that this mount runs in.
+    boot: String,
 }
 
 impl std::fmt::Debug for Engine {
@@ -190,6 +196,12 @@ impl Engine {
 
     /// Hot file `id` is named by no record since `seq`.
     fn bury(&self, id: HotId, seq: u64) {
+        match self.ns.is_captured(id) {
+            Ok(false) => {}
+            // A version in the making needs it, and frees it when it is made.
+            Ok(true) => return,
+            Err(error) => return self.report(&error, "free a hot file"),
+        }
         if self.grave.bury(&self.hot, id, seq) > sync::GRAVE_MAX_BYTES {
             self.wake_sync.now();
         }
@@ -217,6 +229,7 @@ impl Engine {
     /// Removes a name (see [`Namespace::unlink`]).
     pub fn unlink(&self, parent: Ino, name: &[u8]) -> Result<()> {
         self.check_writable()?;
+        self.before_unlink(parent, name)?;
         let removed = self.ns.unlink(parent, name, |ino| self.live.is_held(ino))?;
         if removed.inode.nlink == 0 {
             self.cache.remove(removed.inode.ino);

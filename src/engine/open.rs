@@ -134,6 +134,9 @@ impl Engine {
             self.check_writable()?;
         }
         let passthrough = self.passthrough_fits(flags) && !inode.daemon_only;
+        if truncate {
+            self.before_destroyed(live.ino, "overwrite")?;
+        }
         let content = if truncate {
             self.empty(live, &mut state, inode)?
         } else if writable {
@@ -237,6 +240,7 @@ impl Engine {
     /// Makes the content a hot file that may be written: hydrates it where it is only in packs.
     pub(super) fn make_hot(&self, live: &Live, state: &mut OpenState, inode: Inode) -> Result<Content> {
         live.raise_epoch(state);
+        let inode = self.protect(live, state, inode)?;
         let content = *inode.content().ok_or(Error::Errno(libc::EINVAL))?;
         let id = match content {
             Content::Hot(_) => return Ok(content),
@@ -285,6 +289,7 @@ impl Engine {
         };
         match same {
             Some(id) => {
+                self.protect(live, state, inode)?;
                 if content.sealed().is_some() {
                     self.cache.remove(live.ino);
                     self.turn_hot(live, state, id, false)?;

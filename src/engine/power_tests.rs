@@ -43,6 +43,7 @@ impl Machine {
             cache_bytes: 8 << 20,
             threads: 1,
             hydrate_threads: 1,
+            history: super::history::HistoryOptions::default(),
             hot: None,
             meta,
         };

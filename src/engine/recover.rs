@@ -42,6 +42,12 @@ impl Engine {
             PackStore::open(&store.join("packs"), &store.join("index"), options.cache_bytes, monitor)?;
         let hot = HotDir::open(options.hot.as_deref().unwrap_or(&store.join("hot")))?;
         let ns = Namespace::open(Arc::new(meta), owner)?;
+        let history = super::history::History::load(&ns, &options.history)?;
+        let boot = match options.meta.boot {
+            Some(boot) => boot,
+            None => crate::journal::current_boot()?,
+        };
+        let boot = format!("{:032x}", u128::from_be_bytes(boot));
         let grave = Grave::default();
         grave.sync_begins(ns.peek_hot());
         let engine = Engine {
@@ -63,12 +69,15 @@ impl Engine {
             faults: status::Faults::default(),
             totals: status::Totals::default(),
             wake_sync: sync::Wake::default(),
+            history,
+            boot,
             options,
         };
         if unclean {
             engine.recover(rebooted, &pending, monitor)?;
         }
         engine.load_hot_files(unclean)?;
+        engine.bury_runs()?;
         ballast::hold(store);
         Ok(Arc::new(engine))
     }
@@ -151,6 +160,10 @@ impl Engine {
         }
         for (_, ino) in unsealed {
             self.schedule(ino);
+            // What was closed before the last mount ended may be in no version yet.
+            if let Err(error) = self.closed_before(ino) {
+                self.report(&error, "look at a file for history");
+            }
         }
         for (id, ino) in self.ns.hot_files(HotState::Cache)? {
             self.cache.add(ino, self.hot.attr(id).map_or(0, |attr| attr.blocks.saturating_mul(512)));

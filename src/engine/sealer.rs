@@ -29,12 +29,12 @@ const BATCH_MAX_BYTES: u64 = 256 << 20;
 const FAILED: Duration = Duration::from_secs(30);
 
 /// A file that is in a batch and not on record yet.
-struct Packed {
-    live: Arc<Live>,
-    epoch: u64,
-    hot: HotId,
-    attr: HotAttr,
-    content: write::Sealed,
+pub(super) struct Packed {
+    pub(super) live: Arc<Live>,
+    pub(super) epoch: u64,
+    pub(super) hot: HotId,
+    pub(super) attr: HotAttr,
+    pub(super) content: write::Sealed,
 }
 
 /// A file that is at rest: open, and nobody can write it before its epoch is raised.
@@ -163,7 +163,7 @@ impl Engine {
     }
 
     /// Records a file whose chunks are durable, unless it has changed since it was read.
-    fn publish(&self, file: &Packed) -> Result<()> {
+    pub(super) fn publish(&self, file: &Packed) -> Result<()> {
         let live = &file.live;
         let _state = live.lock();
         let inode = self.ns.find_held(live.ino)?;

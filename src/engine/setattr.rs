@@ -28,6 +28,9 @@ impl Engine {
         if inode.is_dir() {
             return Err(Error::Errno(libc::EISDIR));
         }
+        if size < self.attr(inode.clone())?.size {
+            self.before_destroyed(live.ino, "overwrite")?;
+        }
         let content = if size == 0 {
             self.empty(live, &mut state, inode)?
         } else {

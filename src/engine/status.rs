@@ -105,7 +105,8 @@ impl Engine {
                 let Ok(attr) = self.hot.attr(id) else { continue };
                 hot_files += 1;
                 hot_bytes += attr.blocks.saturating_mul(512);
-                logical_bytes += if state == HotState::Cache { 0 } else { attr.size };
+                logical_bytes +=
+                    if matches!(state, HotState::Cache | HotState::Captured) { 0 } else { attr.size };
             }
         }
         let poison = self.poison.lock().clone();

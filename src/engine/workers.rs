@@ -26,6 +26,11 @@ impl Workers {
             let engine = engine.clone();
             workers.spawn(format!("seal-{n}"), move || engine.seal_loop())?;
         }
+        for (name, body) in [("settle", Engine::settle_loop as fn(&Engine)), ("versions", Engine::build_loop)]
+        {
+            let engine = engine.clone();
+            workers.spawn(name.to_owned(), move || body(&engine))?;
+        }
         let deleter = engine.clone();
         workers.spawn("delete".to_owned(), move || {
             deleter.grave.delete_loop(&deleter.hot, &|error| deleter.report(error, "delete a hot file"));
@@ -56,6 +61,7 @@ impl Workers {
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         self.engine.queue.stop();
+        self.engine.history.stop();
         self.engine.wake_sync.now();
         self.engine.grave.stop();
         for thread in self.threads.lock().drain(..) {

@@ -168,8 +168,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.writable(|| self.engine.names().rmdir(parent.0, name.as_bytes()).map(drop));
-        self.empty("remove a directory", done, reply);
+        self.empty("remove a directory", self.engine.rmdir(parent.0, name.as_bytes()), reply);
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
@@ -197,7 +196,7 @@ impl Filesystem for Ckptfs {
         };
         let from = Place { parent: parent.0, name: name.as_bytes() };
         let to = Place { parent: newparent.0, name: newname.as_bytes() };
-        self.empty("rename", self.writable(|| self.engine.names().rename(from, to, over)), reply);
+        self.empty("rename", self.engine.rename(from, to, over), reply);
     }
 
     fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
@@ -207,7 +206,11 @@ impl Filesystem for Ckptfs {
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (flags, who) = (flags.0, caller(req));
-        let updates = flags & libc::O_ACCMODE != libc::O_RDONLY && flags & libc::O_TRUNC == 0;
+        let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
+        if writes {
+            self.engine.opened_by(ino.0, req.pid());
+        }
+        let updates = writes && flags & libc::O_TRUNC == 0;
         if updates && self.engine.is_slow_to_write(ino.0) {
             let core = self.core.clone();
             self.slow.run(move || core.answer_open(ino.0, flags, who, reply));
@@ -230,6 +233,7 @@ impl Filesystem for Ckptfs {
             Ok(created) => created,
             Err(error) => return reply.error(self.fail(&error, "create a file")),
         };
+        self.engine.opened_by(attr.inode.ino, req.pid());
         let (ttl, file, fh) = (attr_ttl(&attr), file_attr(&attr), FileHandle(opened.fh));
         match &opened.how {
             How::Daemon { direct, keep_cache } => {

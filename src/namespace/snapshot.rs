@@ -15,7 +15,7 @@ use super::{Counter, Namespace, damaged_key};
 use crate::base::bytes::{Cursor, Put};
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, HotId, HotState, Ino, SnapshotId};
-use crate::catalog::records::{Body, Content, Inode};
+use crate::catalog::records::{Body, Content, Dentry, Inode};
 use crate::journal::Op;
 use crate::meta::{Batch, Meta};
 
@@ -260,6 +260,21 @@ impl Namespace {
         View { ns: self, id }
     }
 
+    /// The number under key `key` of the catalog.
+    pub fn number(&self, key: &[u8]) -> Result<Option<u64>> {
+        super::number(&self.meta, key)
+    }
+
+    /// All records whose key begins with `prefix`.
+    pub fn scan_all(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        scan_all(&self.meta, prefix)
+    }
+
+    /// The error of a record that cannot be read.
+    pub fn damaged(key: &[u8]) -> Error {
+        damaged_key(key)
+    }
+
     /// Records a change of keys that are not names: runs and versions.
     pub fn record(&self, ops: Vec<Op>) -> Result<u64> {
         let mut naming = self.naming();
@@ -306,6 +321,13 @@ impl View<'_> {
         let key = keys::inode(ino);
         let Some(bytes) = self.get(&key)? else { return Ok(None) };
         Inode::decode(&bytes).map(Some).ok_or_else(|| damaged_key(&key))
+    }
+
+    /// The inode that `name` in directory `dir` leads to.
+    pub fn entry(&self, dir: Ino, name: &[u8]) -> Result<Option<Ino>> {
+        let key = keys::dentry(dir, name);
+        let Some(bytes) = self.get(&key)? else { return Ok(None) };
+        Dentry::decode(&bytes).map(|entry| Some(entry.ino)).ok_or_else(|| damaged_key(&key))
     }
 
     /// All entries of a directory in the order of their cookies.

@@ -1,3 +1,5 @@
+//! What a snapshot shows while the namespace changes, and what it keeps.
+
 use super::*;
 use crate::base::monitor::Silent;
 use crate::meta::{Meta, Options};
@@ -59,7 +61,7 @@ fn a_snapshot_shows_the_moment_whatever_changes_after_it_and_after_a_kill() {
 
     drop(ns);
     let ns = open(dir.path());
-    assert_eq!(ns.snapshots(), [snapshot.clone()]);
+    assert_eq!(ns.snapshots(), std::slice::from_ref(&snapshot));
     assert_eq!(seen(&ns, snapshot.id, run), before, "as before after a kill");
     let (gone, _) = ns.end_snapshot(snapshot.id, Vec::new()).unwrap();
     assert_eq!(gone, [12]);

@@ -87,6 +87,7 @@ impl World {
             threads: 1,
             hydrate_threads: 2,
             meta: ckptfs::meta::Options::default(),
+            history: ckptfs::engine::history::HistoryOptions::default(),
             hot: None,
         };
         let engine = Engine::start(store, options, ROOT, &Silent).unwrap();

@@ -1,0 +1,259 @@
+//! From a recorded moment to a version on record.
+//!
+//! Order: contents sealed and tree put; packs durable; one batch records the version and ends the moment; that batch
+//! durable; then live files are recorded as sealed, and retention is asked. A failure before the record leaves the moment
+//! as it is, to be tried again; a kill at any point does the same.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::super::Engine;
+use super::facts::{Progress, Standing};
+use super::runs::run_ops;
+use super::walk::{Known, Walk};
+use crate::base::id::ChunkId;
+use crate::base::priority::make_thread_idle;
+use crate::base::{Error, Result};
+use crate::catalog::keys::{self, HotId, Ino, RunId};
+use crate::content::hash::chunk_id;
+use crate::content::tree::{Body, Entry, Node};
+use crate::namespace::snapshot::Snapshot;
+use crate::pack::Kind;
+use crate::version::record::{self, Pending, Run, Version};
+use crate::version::trees::Trees;
+
+/// How long a version that could not be made waits.
+const FAILED: Duration = Duration::from_secs(5);
+
+/// Results of moments that are remembered for those who wait.
+const RESULTS_MAX: u64 = 256;
+
+/// What became of a moment.
+#[derive(Clone, Debug)]
+pub enum Made {
+    /// A version.
+    Version(RunId, Box<Version>),
+    /// Nothing in it was new.
+    Nothing,
+}
+
+impl Engine {
+    /// Makes versions of recorded moments until stopped.
+    pub(in super::super) fn build_loop(&self) {
+        make_thread_idle();
+        loop {
+            let snapshot = {
+                let mut queue = self.history.queue.lock();
+                while queue.waiting.is_empty() && !queue.stopped {
+                    self.history.building.wait(&mut queue);
+                }
+                if queue.stopped {
+                    return;
+                }
+                let Some(first) = queue.waiting.front().cloned() else { continue };
+                queue.working = true;
+                first
+            };
+            let made = self.build(&snapshot);
+            let failed = match made {
+                Ok(made) => {
+                    self.made(&snapshot, made);
+                    false
+                }
+                Err(Error::Errno(libc::EINTR)) => true,
+                Err(error) => {
+                    self.report(&error, "make a version");
+                    true
+                }
+            };
+            let mut queue = self.history.queue.lock();
+            queue.working = false;
+            if failed {
+                self.history.building.notify_all();
+                if !queue.stopped {
+                    self.history.building.wait_for(&mut queue, FAILED);
+                }
+            } else {
+                queue.waiting.pop_front();
+                queue.finished += 1;
+                self.history.building.notify_all();
+            }
+            drop(queue);
+            self.shrink_cache();
+        }
+    }
+
+    fn made(&self, snapshot: &Snapshot, made: Made) {
+        if let Made::Version(run, version) = &made {
+            tracing::info!("version {:06} of {:?} by {}", version.number, version.path, version.trigger);
+            if let Err(error) = self.retain(*run) {
+                self.report(&error, "apply the retention policy");
+            }
+        }
+        let mut results = self.history.results.lock();
+        results.retain(|id, _| id + RESULTS_MAX > snapshot.id);
+        results.insert(snapshot.id, made);
+    }
+
+    /// Makes the version of a moment.
+    pub(super) fn build(&self, snapshot: &Snapshot) -> Result<Made> {
+        let about: Pending = record::decode(&snapshot.about)
+            .ok_or_else(|| super::judge::damaged(&keys::snapshot(snapshot.id)))?;
+        let before = self.run_at(snapshot.dir);
+        let known = match &before {
+            Some((run, _)) => self.contents_of_newest(*run)?,
+            None => Known::new(),
+        };
+        let mut walk = Walk::new(self, self.ns.view(snapshot.id), &known)?;
+        let made = self.walk_and_record(snapshot, about, &mut walk);
+        self.delete_copies(&walk.copies);
+        let (made, gone, seq) = made?;
+        gone.into_iter().for_each(|hot| self.bury(hot, seq));
+        self.sync_names()?;
+        for file in std::mem::take(&mut walk.published) {
+            if matches!(made, Made::Version(..))
+                && let Err(error) = self.with_held(file.live.ino, |_| self.publish(&file))
+            {
+                self.report(&error, "record a sealed file");
+            }
+        }
+        Ok(made)
+    }
+
+    fn walk_and_record(
+        &self,
+        snapshot: &Snapshot,
+        about: Pending,
+        walk: &mut Walk<'_>,
+    ) -> Result<(Made, Vec<HotId>, u64)> {
+        let top = walk.tree(snapshot.dir)?;
+        if (walk.new.is_empty() && !about.always)
+            || self.ns.find(snapshot.dir)?.is_none() && walk.new.is_empty()
+        {
+            let (gone, seq) = self.ns.end_snapshot(snapshot.id, Vec::new())?;
+            return Ok((Made::Nothing, gone, seq));
+        }
+        let standing = walk.standing(&about.trigger)?;
+        let progress = walk.progress(snapshot.dir)?;
+        let (run_id, mut run) = self.run_of_moment(snapshot, walk)?;
+        let before = self.all_versions(run_id)?;
+        let mut version = describe(&run, before.last(), about, &top, standing, progress);
+        self.doubt_after_reboot(snapshot, &mut version)?;
+        let batch = std::mem::replace(&mut walk.batch, self.packs.writer()?);
+        let committed = self.finish_tree(batch, &mut version, top)?;
+        version.new_bytes = committed;
+        (run.next, run.path) = (version.number + 1, version.path.clone());
+        run.kept_at = run.kept_at.or(Some(version.time.0));
+        let mut ops = run_ops(run_id, &run);
+        ops.push((keys::version(run_id, version.number), Some(record::encode(&version))));
+        let (gone, seq) = self.ns.end_snapshot(snapshot.id, ops)?;
+        self.run_recorded(run_id, run);
+        Ok((Made::Version(run_id, Box::new(version)), gone, seq))
+    }
+
+    /// Puts the top of the tree and the blob that describes the version, and makes all of it durable. Returns the bytes
+    /// that the packs have grown by.
+    fn finish_tree(
+        &self,
+        mut batch: crate::pack::PackBatch,
+        version: &mut Version,
+        top: Entry,
+    ) -> Result<u64> {
+        let node = Node::Leaf(vec![top]).encode();
+        version.tree = chunk_id(&node);
+        batch.put(Kind::Tree, version.tree, &node)?;
+        let about = Node::About(serde_json::to_vec(version).unwrap_or_default()).encode();
+        let id = chunk_id(&about);
+        version.about = Some(id);
+        batch.put(Kind::Tree, id, &about)?;
+        Ok(batch.finish()?.new_bytes)
+    }
+
+    /// The run of a moment: of a directory that is gone since, the one that had its path.
+    fn run_of_moment(&self, snapshot: &Snapshot, walk: &Walk<'_>) -> Result<(RunId, Run)> {
+        if self.ns.find(snapshot.dir)?.is_some() {
+            return self.run_to_record(snapshot.dir);
+        }
+        let path = record::path_text(&self.path_then(walk, snapshot.dir)?);
+        Ok(self.dead_run_to_record(&path))
+    }
+
+    /// The path of a directory at a moment.
+    fn path_then(&self, walk: &Walk<'_>, dir: Ino) -> Result<Vec<u8>> {
+        let (mut names, mut at) = (Vec::new(), dir);
+        while let Some(inode) = walk.view.inode(at)? {
+            let Some(home) = inode.home else { break };
+            names.push(home.name);
+            at = home.parent;
+        }
+        names.reverse();
+        Ok(names.join(&b'/'))
+    }
+
+    /// After a reboot, hot files that were never synced may hold anything: a moment from before it proves nothing.
+    fn doubt_after_reboot(&self, snapshot: &Snapshot, version: &mut Version) -> Result<()> {
+        let about: Pending = record::decode(&snapshot.about).unwrap_or_default();
+        if about.boot != self.boot {
+            version.complete = false;
+            version.why.push("the machine went down before its bytes were durable".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The contents of the newest version of a run, however it stands.
+    fn contents_of_newest(&self, run: RunId) -> Result<Known> {
+        let Some(newest) = self.versions(run)?.pop() else { return Ok(Known::new()) };
+        let trees = Trees::new(&self.packs);
+        let mut known: HashMap<ChunkId, _> = HashMap::new();
+        let Body::Dir { tree, .. } = trees.top(&newest.tree)?.body else { return Ok(known) };
+        trees.each(&tree, &mut |_, entry| {
+            if let Body::File { content, format, soundness, .. } = entry.body {
+                known.insert(content, (format, soundness));
+            }
+            Ok(())
+        })?;
+        Ok(known)
+    }
+}
+
+/// The record of a version, but for what only its packs tell.
+fn describe(
+    run: &Run,
+    before: Option<&Version>,
+    about: Pending,
+    top: &Entry,
+    standing: Standing,
+    progress: Progress,
+) -> Version {
+    // The clock may have gone back: versions are in the order of their numbers all the same.
+    let time = about.time.max(before.map_or((i64::MIN, 0), |before| before.time));
+    let (files, logical_bytes) = match top.body {
+        Body::Dir { files, bytes, .. } => (files, bytes),
+        _ => (0, 0),
+    };
+    let Standing { complete, valid, why } = standing;
+    // A number that is none says nothing, and JSON has no word for it.
+    let metrics = progress.metrics.into_iter().filter(|(_, value)| value.is_finite()).collect();
+    Version {
+        number: run.next.max(1),
+        time,
+        trigger: about.trigger,
+        path: run.path.clone(),
+        complete,
+        valid,
+        why,
+        step: progress.step,
+        epoch: progress.epoch,
+        metrics,
+        files,
+        logical_bytes,
+        new_bytes: 0,
+        tree: ChunkId([0; ChunkId::LEN]),
+        about: None,
+        tags: about.tag.into_iter().collect(),
+        pinned: false,
+        kept_for_ever: false,
+        provenance: about.provenance,
+        expired: None,
+    }
+}

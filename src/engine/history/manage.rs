@@ -1,0 +1,182 @@
+//! Versions on record: listing, tags, pins, expiry, and what the policy says.
+//!
+//! A change of a version is one record, made under one lock, so that two of them cannot undo each other. Retention is
+//! asked only after a newer version is durable.
+
+use super::super::Engine;
+use super::build::Made;
+use super::trigger::Wanted;
+use crate::base::clock::Time;
+use crate::base::{Error, Result};
+use crate::catalog::keys::{self, Ino, RunId};
+use crate::retention::{Candidate, Policy, Verdict, plan_deleted, plan_since};
+use crate::version::record::{self, Expired, Run, Version};
+
+impl Engine {
+    /// All versions of a run on record, oldest first, those that are about to go included.
+    pub fn all_versions(&self, run: RunId) -> Result<Vec<Version>> {
+        let found = self.ns.scan_all(&keys::versions(run))?;
+        let parse = |(key, value): &(Vec<u8>, Vec<u8>)| {
+            record::decode(value).ok_or_else(|| super::judge::damaged(key))
+        };
+        found.iter().map(parse).collect()
+    }
+
+    /// The versions of a run, oldest first.
+    pub fn versions(&self, run: RunId) -> Result<Vec<Version>> {
+        let mut all = self.all_versions(run)?;
+        all.retain(|version| version.expired.is_none());
+        Ok(all)
+    }
+
+    /// Version `number` of a run; `None` when there is none or it is about to go.
+    pub fn version(&self, run: RunId, number: u32) -> Result<Option<Version>> {
+        Ok(self.recorded_version(run, number)?.filter(|version| version.expired.is_none()))
+    }
+
+    fn recorded_version(&self, run: RunId, number: u32) -> Result<Option<Version>> {
+        let key = keys::version(run, number);
+        let Some(bytes) = self.ns.meta().get(&key)? else { return Ok(None) };
+        record::decode(&bytes).map(Some).ok_or_else(|| super::judge::damaged(&key))
+    }
+
+    /// Makes a version of the run at directory `dir` now, changed or not, and returns it when it is durable.
+    ///
+    /// `dir` becomes a run if it is none. `EEXIST` when another version of it has the tag.
+    pub fn snapshot_now(&self, dir: Ino, trigger: &str, tag: Option<String>) -> Result<(RunId, Version)> {
+        self.check_writable()?;
+        if let (Some((run, _)), Some(tag)) = (self.run_at(dir), &tag) {
+            self.check_tag_free(run, tag)?;
+        }
+        let wanted = Wanted { trigger: trigger.to_owned(), tag, always: true };
+        let Some(id) = self.begin_version(dir, wanted)? else { return Err(Error::Errno(libc::EOPNOTSUPP)) };
+        match self.history.wait_made(id)? {
+            Made::Version(run, version) => Ok((run, *version)),
+            Made::Nothing => Err(Error::Errno(libc::ENOENT)),
+        }
+    }
+
+    /// `EEXIST` when a version of the run has this tag.
+    pub fn check_tag_free(&self, run: RunId, tag: &str) -> Result<()> {
+        let taken = self.versions(run)?.iter().any(|version| version.tags.iter().any(|other| other == tag));
+        if taken { Err(Error::Errno(libc::EEXIST)) } else { Ok(()) }
+    }
+
+    /// Somebody reads version `number`: until [`let_go_version`](Self::let_go_version) it does not go.
+    pub fn hold_version(&self, run: RunId, number: u32) {
+        *self.history.in_use.lock().entry((run, number)).or_default() += 1;
+    }
+
+    /// Undoes one [`hold_version`](Self::hold_version).
+    pub fn let_go_version(&self, run: RunId, number: u32) {
+        let mut in_use = self.history.in_use.lock();
+        if let Some(handles) = in_use.get_mut(&(run, number)) {
+            *handles -= 1;
+            if *handles == 0 {
+                in_use.remove(&(run, number));
+            }
+        }
+    }
+
+    /// Changes the record of a version, durably; `ENOENT` if there is none.
+    pub fn change_version(
+        &self,
+        run: RunId,
+        number: u32,
+        change: impl FnOnce(&mut Version) -> Result<()>,
+    ) -> Result<Version> {
+        self.check_writable()?;
+        let _one = self.history.changing.lock();
+        let mut version = self.recorded_version(run, number)?.ok_or(Error::Errno(libc::ENOENT))?;
+        change(&mut version)?;
+        self.ns.record(vec![(keys::version(run, number), Some(record::encode(&version)))])?;
+        Ok(version)
+    }
+
+    /// Marks a version as about to go.
+    pub fn expire_version(&self, run: RunId, number: u32, by_hand: bool, why: &str) -> Result<Version> {
+        let at = Time::now().secs;
+        let in_use = self.history.in_use.lock().contains_key(&(run, number));
+        self.change_version(run, number, |version| {
+            if version.expired.is_some() {
+                return Err(Error::Errno(libc::ENOENT));
+            }
+            if version.pinned || !version.tags.is_empty() || in_use {
+                return Err(Error::Errno(libc::EBUSY));
+            }
+            version.expired = Some(Expired { at, by_hand, why: why.to_owned() });
+            Ok(())
+        })
+    }
+
+    /// The policy that holds for a run.
+    pub fn policy_of(&self, run: &Run) -> Policy {
+        run.policy.clone().unwrap_or_else(|| self.history.policy.lock().clone())
+    }
+
+    /// Changes one setting of the policy of runs without one, until the mount ends.
+    pub fn set_policy(&self, name: &str, value: &str) -> Result<()> {
+        let mut policy = self.history.policy.lock();
+        let mut changed = policy.clone();
+        changed.set(name, value).and_then(|()| changed.check()).map_err(Error::Refused)?;
+        *policy = changed;
+        Ok(())
+    }
+
+    /// What the policy says of every version of a run now.
+    pub fn plan(&self, id: RunId) -> Result<Vec<Verdict>> {
+        let run = self.run(id).ok_or(Error::Errno(libc::ENOENT))?;
+        let versions = self.versions(id)?;
+        let in_use = self.history.in_use.lock();
+        let candidates: Vec<Candidate> = versions
+            .iter()
+            .map(|version| candidate(version, in_use.contains_key(&(id, version.number))))
+            .collect();
+        drop(in_use);
+        let (policy, now) = (self.policy_of(&run), Time::now().secs);
+        Ok(match run.deleted_at {
+            Some(deleted) => plan_deleted(&candidates, deleted, &policy, now),
+            None => plan_since(&candidates, &policy, run.kept_at, now),
+        })
+    }
+
+    /// Does what the policy says for one run; how many versions go.
+    pub fn retain(&self, id: RunId) -> Result<usize> {
+        let mut gone = 0;
+        for verdict in self.plan(id)? {
+            if verdict.now_kept_for_ever {
+                let kept = self.change_version(id, verdict.number, |version| {
+                    version.kept_for_ever = true;
+                    Ok(())
+                })?;
+                self.change_run(id, |run| run.kept_at = run.kept_at.max(Some(kept.time.0)))?;
+            }
+            if !verdict.stays() {
+                match self.expire_version(id, verdict.number, false, &verdict.because) {
+                    // Tagged or opened since the plan was made: it stays.
+                    Err(Error::Errno(libc::EBUSY | libc::ENOENT)) => {}
+                    other => {
+                        drop(other?);
+                        gone += 1;
+                    }
+                }
+            }
+        }
+        Ok(gone)
+    }
+}
+
+/// What retention looks at.
+fn candidate(version: &Version, in_use: bool) -> Candidate {
+    Candidate {
+        number: version.number,
+        time: version.time.0,
+        good: version.is_good(),
+        step: version.step,
+        metrics: version.metrics.clone(),
+        tagged: !version.tags.is_empty(),
+        pinned: version.pinned,
+        in_use,
+        kept_for_ever: version.kept_for_ever,
+    }
+}

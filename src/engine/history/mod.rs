@@ -1,0 +1,134 @@
+//! History: when a version is made, how, and what of it stays.
+//!
+//! Order of a version: a moment of the namespace is recorded (`trigger`), before anything that would destroy what belongs
+//! to it is answered (`watch`, `protect`); then, in the background, its contents are sealed and its tree is put into packs
+//! (`build`); when these are durable, one batch records the version and ends the moment. A kill in between loses nothing:
+//! the moment is on record, and the next mount goes on.
+//!
+//! Lock order: an inode's state, then `runs`, then the naming lock; `bursts` and `queue` are never held while another is
+//! taken.
+
+pub mod build;
+mod burst;
+mod facts;
+mod judge;
+pub mod manage;
+mod protect;
+mod resolve;
+pub mod runs;
+mod trigger;
+mod walk;
+mod watch;
+mod writers;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::base::Result;
+use crate::catalog::keys::{Ino, RunId, SnapshotId};
+use crate::namespace::Namespace;
+use crate::namespace::snapshot::Snapshot;
+use crate::retention::Policy;
+use crate::version::runs::Glob;
+use burst::Bursts;
+use runs::RunTable;
+use writers::Writers;
+
+/// How history is kept.
+#[derive(Clone, Debug)]
+pub struct HistoryOptions {
+    /// How long a run must be quiet before a version is made without a marker.
+    pub settle: Duration,
+    /// Directories that are runs, by their path below the mount.
+    pub runs: Vec<Glob>,
+    /// The policy of runs without one.
+    pub policy: Policy,
+    /// Whether to record who wrote a version.
+    pub provenance: bool,
+    /// Whether to record the arguments of the program that did.
+    pub provenance_args: bool,
+    /// Where the store is mounted: nothing below it is looked at by the daemon itself.
+    pub mountpoint: PathBuf,
+}
+
+impl Default for HistoryOptions {
+    fn default() -> Self {
+        HistoryOptions {
+            settle: Duration::from_secs(2),
+            runs: Vec::new(),
+            policy: Policy::default(),
+            provenance: false,
+            provenance_args: false,
+            mountpoint: PathBuf::new(),
+        }
+    }
+}
+
+/// What the engine knows of runs and of versions in the making.
+#[derive(Debug)]
+pub(super) struct History {
+    runs: Mutex<RunTable>,
+    bursts: Mutex<Bursts>,
+    /// Woken when a burst begins, changes or is to be settled at once.
+    settling: Condvar,
+    queue: Mutex<Queue>,
+    /// Told when a snapshot is queued and when a version is made or given up.
+    building: Condvar,
+    /// Directories that a marker has committed since the mount.
+    committed: Mutex<HashSet<Ino>>,
+    writers: Writers,
+    /// Versions that somebody reads: run, number, and how many handles.
+    in_use: Mutex<HashMap<(RunId, u32), usize>>,
+    /// The policy of runs without one.
+    policy: Mutex<Policy>,
+    /// Held while the record of a version changes.
+    changing: Mutex<()>,
+    /// What became of moments that somebody waits for.
+    results: Mutex<HashMap<SnapshotId, build::Made>>,
+    stopped: AtomicBool,
+}
+
+/// Snapshots that versions are to be made of, oldest first.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Snapshot>,
+    working: bool,
+    /// How many have been finished, with a version or without.
+    finished: u64,
+    /// Nothing is begun any more.
+    stopped: bool,
+}
+
+impl Queue {
+    /// Whether a version is in the making.
+    fn is_busy(&self) -> bool {
+        self.working || !self.waiting.is_empty()
+    }
+}
+
+impl History {
+    pub(super) fn load(names: &Namespace, options: &HistoryOptions) -> Result<History> {
+        let queue = Queue { waiting: names.snapshots().into(), ..Queue::default() };
+        Ok(History {
+            runs: Mutex::new(RunTable::load(names)?),
+            bursts: Mutex::default(),
+            settling: Condvar::new(),
+            queue: Mutex::new(queue),
+            building: Condvar::new(),
+            committed: Mutex::default(),
+            writers: Writers::default(),
+            in_use: Mutex::default(),
+            policy: Mutex::new(options.policy.clone()),
+            changing: Mutex::default(),
+            results: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        })
+    }
+}

@@ -1,0 +1,217 @@
+//! Versions through the engine: when one is made, what it holds, and what later changes do to it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::workers::Workers;
+use super::super::{Engine, Options};
+use super::HistoryOptions;
+use crate::base::monitor::Silent;
+use crate::catalog::keys::{Ino, ROOT};
+use crate::content::tree::Body;
+use crate::namespace::Caller;
+use crate::namespace::rename::{Over, Place};
+use crate::seal::read::SealedFile;
+use crate::version::record::Version;
+use crate::version::trees::Trees;
+
+const ME: Caller = Caller { uid: 0, gid: 0 };
+const LONG: Duration = Duration::from_secs(20);
+
+struct World {
+    engine: Arc<Engine>,
+    workers: Workers,
+}
+
+fn open(dir: &Path, settle: Duration) -> World {
+    let engine = engine(dir, settle);
+    World { workers: Workers::start(&engine).unwrap(), engine }
+}
+
+/// Without background threads: nothing is sealed, no version is made.
+fn open_idle(dir: &Path, settle: Duration) -> World {
+    let engine = engine(dir, settle);
+    World { workers: Workers::none(&engine), engine }
+}
+
+fn engine(dir: &Path, settle: Duration) -> Arc<Engine> {
+    let options = Options {
+        settle,
+        hot_cache_bytes: 0,
+        cache_bytes: 16 << 20,
+        threads: 1,
+        hydrate_threads: 1,
+        hot: None,
+        meta: crate::meta::Options::default(),
+        history: HistoryOptions { settle, ..HistoryOptions::default() },
+    };
+    Engine::start(dir, options, ME, &Silent).unwrap()
+}
+
+impl World {
+    fn save(&self, dir: Ino, name: &str, bytes: &[u8]) -> Ino {
+        let flags = libc::O_WRONLY | libc::O_TRUNC;
+        let (ino, fh) = match self.engine.names().entry(dir, name.as_bytes()).unwrap() {
+            Some(entry) => (entry.ino, self.engine.open(entry.ino, flags, ME).unwrap().fh),
+            None => {
+                let (attr, opened) = self.engine.create(dir, name.as_bytes(), 0o644, flags, ME).unwrap();
+                (attr.inode.ino, opened.fh)
+            }
+        };
+        self.engine.write(fh, 0, bytes, false).unwrap();
+        self.engine.release(fh).unwrap();
+        ino
+    }
+
+    /// Makes all versions that are due or could be, and lists those of the run at `dir`.
+    fn versions(&self, dir: Ino) -> Vec<Version> {
+        self.engine.finish_versions(LONG).unwrap();
+        match self.engine.run_at(dir) {
+            Some((run, _)) => self.engine.versions(run).unwrap(),
+            None => Vec::new(),
+        }
+    }
+
+    fn read(&self, version: &Version, path: &[&str]) -> Option<Vec<u8>> {
+        let trees = Trees::new(&self.engine.packs);
+        let path: Vec<Vec<u8>> = path.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let entry = trees.walk(trees.top(&version.tree).unwrap(), &path).unwrap()?;
+        let Body::File { content, size, .. } = entry.body else { panic!("a file") };
+        let file = SealedFile::open(self.engine.packs.clone(), self.engine.readers.clone(), content).unwrap();
+        let mut bytes = vec![0; size as usize];
+        assert_eq!(file.read_at(0, &mut bytes).unwrap(), bytes.len());
+        Some(bytes)
+    }
+
+    fn mkdir(&self, parent: Ino, name: &str) -> Ino {
+        self.engine.names().mkdir(parent, name.as_bytes(), 0o755, ME).unwrap().ino
+    }
+}
+
+/// A small valid numpy file, told apart by `stamp`.
+fn npy(stamp: u8) -> Vec<u8> {
+    let mut header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (64,), }".to_vec();
+    header.resize(117, b' ');
+    header.push(b'\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header);
+    bytes.extend([stamp; 64]);
+    bytes
+}
+
+#[test]
+fn twenty_overwrites_in_place_are_twenty_versions_each_with_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    let run = world.mkdir(ROOT, "run");
+    for stamp in 1..=20 {
+        world.save(run, "model.npy", &npy(stamp));
+        world.save(run, "metrics.json", format!("{{\"loss\": {stamp}}}").as_bytes());
+    }
+    world.engine.set_policy("max_to_keep", "0").unwrap();
+    let versions = world.versions(run);
+    assert_eq!(versions.iter().map(|v| v.number).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+    for (version, stamp) in versions.iter().zip(1..) {
+        assert!(version.is_good(), "{version:?}");
+        assert_eq!(world.read(version, &["model.npy"]).unwrap(), npy(stamp));
+    }
+    assert_eq!(versions.last().unwrap().trigger, "quiet");
+    assert_eq!(versions[0].trigger, "overwrite");
+    drop(world.workers);
+}
+
+#[test]
+fn nothing_new_makes_no_version_and_text_makes_none_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    for n in 0..50 {
+        world.save(ROOT, "metrics.json", format!("{{\"n\": {n}}}").as_bytes());
+    }
+    assert!(world.versions(ROOT).is_empty());
+    world.save(ROOT, "a.npy", &npy(1));
+    assert_eq!(world.versions(ROOT).len(), 1);
+    world.save(ROOT, "a.npy", &npy(1));
+    world.save(ROOT, "metrics.json", b"{}");
+    assert_eq!(world.versions(ROOT).len(), 1, "the same bytes again");
+    drop(world.workers);
+}
+
+#[test]
+fn a_version_keeps_its_bytes_when_the_file_is_updated_truncated_removed_or_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_idle(dir.path(), Duration::from_secs(3600));
+    let engine = &world.engine;
+    let names = ["update.npy", "truncate.npy", "remove.npy", "replace.npy", "held.npy"];
+    let inos: Vec<Ino> = names.iter().map(|name| world.save(ROOT, name, &npy(1))).collect();
+    let reader = engine.open(inos[4], libc::O_RDONLY, ME).unwrap().fh;
+    // The moment is recorded; nothing is sealed yet when the files change.
+    engine.begin_version(ROOT, super::trigger::Wanted::by("quiet")).unwrap();
+    for ino in [inos[0], inos[4]] {
+        let fh = engine.open(ino, libc::O_RDWR, ME).unwrap().fh;
+        engine.write(fh, 130, b"changed", false).unwrap();
+        engine.release(fh).unwrap();
+    }
+    engine.truncate(inos[1], 3, ME).unwrap();
+    engine.unlink(ROOT, b"remove.npy").unwrap();
+    world.save(ROOT, "new.tmp", &npy(2));
+    engine
+        .rename(
+            Place { parent: ROOT, name: b"new.tmp" },
+            Place { parent: ROOT, name: b"replace.npy" },
+            Over::Replace,
+        )
+        .unwrap();
+    engine.release(reader).unwrap();
+    let snapshot = engine.names().snapshots().remove(0);
+    engine.build(&snapshot).unwrap();
+    let (run, _) = engine.run_at(ROOT).unwrap();
+    let version = engine.versions(run).unwrap().remove(0);
+    assert!(version.is_good(), "{version:?}");
+    for name in names {
+        assert_eq!(world.read(&version, &[name]).unwrap(), npy(1), "{name}");
+    }
+    assert!(engine.names().scan_all(b"s").unwrap().is_empty());
+}
+
+#[test]
+fn a_moment_that_was_recorded_before_a_kill_becomes_a_version_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let world = open_idle(dir.path(), Duration::from_secs(3600));
+        world.save(ROOT, "a.npy", &npy(1));
+        // Overwriting it records the moment first; then the daemon is gone.
+        world.save(ROOT, "a.npy", &npy(2));
+    }
+    let world = open(dir.path(), Duration::from_secs(3600));
+    let versions = world.versions(ROOT);
+    assert_eq!(versions.len(), 2, "{versions:?}");
+    assert_eq!(world.read(&versions[0], &["a.npy"]).unwrap(), npy(1));
+    assert_eq!(world.read(&versions[1], &["a.npy"]).unwrap(), npy(2));
+    drop(world.workers);
+}
+
+#[test]
+fn a_marker_makes_the_version_at_once_of_the_right_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    let run = world.mkdir(ROOT, "out");
+    for step in [3, 4] {
+        let tmp = world.mkdir(run, &format!("{step}.orbax-checkpoint-tmp"));
+        world.save(tmp, "weights.npy", &npy(step));
+        world
+            .engine
+            .rename(
+                Place { parent: run, name: format!("{step}.orbax-checkpoint-tmp").as_bytes() },
+                Place { parent: run, name: step.to_string().as_bytes() },
+                Over::Replace,
+            )
+            .unwrap();
+    }
+    let versions = world.versions(run);
+    assert_eq!(versions.iter().map(|v| v.trigger.as_str()).collect::<Vec<_>>(), ["orbax", "orbax"]);
+    assert!(versions.iter().all(Version::is_good), "{versions:?}");
+    assert_eq!(world.read(&versions[1], &["4", "weights.npy"]).unwrap(), npy(4));
+    drop(world.workers);
+}

@@ -1,0 +1,207 @@
+//! Beginning a version: the moment is recorded, and what is in it waits for no other.
+//!
+//! Order: the files that it will hold are listed, the moment is recorded, then those files are in a version. A file that
+//! is closed between the first two is listed again later, and then found to be nothing new.
+
+use std::time::{Duration, Instant};
+
+use super::super::Engine;
+use super::build::Made;
+use super::burst::Fresh;
+use crate::base::clock::Time;
+use crate::base::{Error, Result};
+use crate::catalog::keys::{Ino, SnapshotId};
+use crate::version::record::{self, Pending};
+
+/// Why a version is made, and what it is to be.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    /// As recorded: a marker's name, `quiet`, `overwrite` ...
+    pub(super) trigger: String,
+    /// Its tag.
+    pub(super) tag: Option<String>,
+    /// Make it even when no checkpoint content is new.
+    pub(super) always: bool,
+}
+
+impl Wanted {
+    pub(super) fn by(trigger: &str) -> Self {
+        Wanted { trigger: trigger.to_owned(), ..Wanted::default() }
+    }
+}
+
+impl Engine {
+    /// Records the moment of the run at directory `dir`, to make a version of. `None` when the run is not versioned.
+    pub(super) fn begin_version(&self, dir: Ino, wanted: Wanted) -> Result<Option<SnapshotId>> {
+        self.check_healthy()?;
+        if self.run_at(dir).is_some_and(|(_, run)| run.forgotten) {
+            let mut bursts = self.history.bursts.lock();
+            let gone: Vec<_> = bursts.files().into_iter().filter(|(_, fresh)| fresh.run == dir).collect();
+            bursts.forget_unchanged(&gone);
+            return Ok(None);
+        }
+        let taken = self.fresh_below(dir)?;
+        let newest = taken.iter().filter(|(_, fresh)| fresh.pid != 0).max_by_key(|(_, fresh)| fresh.order);
+        let now = Time::now();
+        let about = Pending {
+            trigger: wanted.trigger,
+            time: (now.secs, now.nanos),
+            tag: wanted.tag,
+            always: wanted.always,
+            boot: self.boot.clone(),
+            provenance: newest.and_then(|(_, fresh)| self.history.writers.of(fresh.pid)),
+        };
+        let snapshot = self.ns.begin_snapshot(dir, record::encode(&about))?;
+        self.history.bursts.lock().forget_unchanged(&taken);
+        let id = snapshot.id;
+        self.history.queue.lock().waiting.push_back(snapshot);
+        self.history.building.notify_all();
+        Ok(Some(id))
+    }
+
+    /// The fresh files in directory `dir` and below.
+    fn fresh_below(&self, dir: Ino) -> Result<Vec<(Ino, Fresh)>> {
+        let listed = self.history.bursts.lock().files();
+        let mut taken = Vec::new();
+        for (ino, fresh) in listed {
+            let gone = || -> Result<bool> {
+                match self.ns.find(ino)? {
+                    Some(inode) => self.ns.is_below(&inode, dir),
+                    None => Ok(true),
+                }
+            };
+            if fresh.run == dir || gone()? {
+                taken.push((ino, fresh));
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Makes versions of runs that have come to rest, until stopped.
+    pub(in super::super) fn settle_loop(&self) {
+        loop {
+            let settle = self.options.history.settle;
+            {
+                let mut bursts = self.history.bursts.lock();
+                if self.history.is_stopped() {
+                    return;
+                }
+                match bursts.next_due(settle) {
+                    _ if bursts.hurry && !bursts.is_empty() => {}
+                    Some(due) => drop(self.history.settling.wait_until(&mut bursts, due)),
+                    None => self.history.settling.wait(&mut bursts),
+                }
+            }
+            self.look_at_writers();
+            if let Err(error) = self.settle_due() {
+                self.report(&error, "make a version of a run that has come to rest");
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+    }
+
+    /// Begins a version of every run that is due.
+    fn settle_due(&self) -> Result<()> {
+        let settle = self.options.history.settle;
+        let due = self.history.bursts.lock().due(Instant::now(), settle);
+        for run in due {
+            let moved = self.regroup(run)?;
+            let hurry = self.history.bursts.lock().hurry;
+            if moved || (!hurry && self.is_being_written(run)?) {
+                self.history.bursts.lock().postpone(run, Instant::now());
+                continue;
+            }
+            match self.begin_version(run, Wanted::by("quiet")) {
+                Err(Error::Errno(libc::ENOENT)) => {
+                    // The directory went away meanwhile, and its files with it.
+                    let mut bursts = self.history.bursts.lock();
+                    let gone: Vec<_> =
+                        bursts.files().into_iter().filter(|(_, fresh)| fresh.run == run).collect();
+                    bursts.forget_unchanged(&gone);
+                }
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Files may have been renamed into another run since they were noted: true if nothing is left for `run`.
+    fn regroup(&self, run: Ino) -> Result<bool> {
+        let files = self.history.bursts.lock().files();
+        let mut left = false;
+        for (ino, fresh) in files.into_iter().filter(|(_, fresh)| fresh.run == run) {
+            let home = self.ns.find(ino)?.and_then(|inode| inode.home);
+            let Some(home) = home else {
+                self.history.bursts.lock().forget(ino);
+                continue;
+            };
+            let now = self.run_dir_of(&home.name, home.parent)?;
+            if now == run {
+                left = true;
+            } else {
+                self.history.bursts.lock().note(ino, now, fresh.at, fresh.pid);
+                self.history.bursts.lock().drop_run(run);
+            }
+        }
+        Ok(!left)
+    }
+
+    /// Begins a version of every run that has something new, and waits until all are made, at most `limit`.
+    pub fn finish_versions(&self, limit: Duration) -> Result<()> {
+        let began = Instant::now();
+        self.history.hurry(true);
+        while began.elapsed() < limit && !self.history.bursts.lock().is_empty() {
+            self.settle_due()?;
+        }
+        self.history.hurry(false);
+        self.history.wait_idle(limit.saturating_sub(began.elapsed()));
+        Ok(())
+    }
+}
+
+impl super::History {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn hurry(&self, on: bool) {
+        self.bursts.lock().hurry = on;
+        self.settling.notify_all();
+    }
+
+    /// Waits until no version is in the making, at most `limit`; whether that is so.
+    pub(super) fn wait_idle(&self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        let mut queue = self.queue.lock();
+        while queue.is_busy() && !queue.stopped {
+            if self.building.wait_until(&mut queue, until).timed_out() {
+                break;
+            }
+        }
+        !queue.is_busy()
+    }
+
+    /// What became of moment `id`, once it is known.
+    pub(super) fn wait_made(&self, id: SnapshotId) -> Result<Made> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(made) = self.results.lock().get(&id) {
+                return Ok(made.clone());
+            }
+            if queue.stopped {
+                return Err(Error::Errno(libc::EINTR));
+            }
+            self.building.wait(&mut queue);
+        }
+    }
+
+    /// Ends both threads: what is in the making is made after the next mount.
+    pub(in super::super) fn stop(&self) {
+        self.stopped.store(true, std::sync::atomic::Ordering::Relaxed);
+        // Under the locks: a thread that is about to wait sees it, or hears of it.
+        drop(self.bursts.lock());
+        self.settling.notify_all();
+        self.queue.lock().stopped = true;
+        self.building.notify_all();
+    }
+}

@@ -1,0 +1,216 @@
+//! From a moment of a directory to a tree in packs.
+//!
+//! Directories are walked depth first with a stack of our own, children before the node that names them. A file that
+//! cannot be read is left out and said so: one bad file must not keep all others from being kept.
+
+use std::collections::HashMap;
+
+use super::super::Engine;
+use super::super::sealer::Packed;
+use super::judge::Judged;
+use super::resolve::Resolved;
+use crate::base::id::ChunkId;
+use crate::base::{Error, Result};
+use crate::catalog::keys::{HotId, Ino};
+use crate::catalog::records::{Body, Inode};
+use crate::content::tree::{self, Soundness, encode_dir};
+use crate::formats::{self, Facts, Format};
+use crate::namespace::readdir::Entry;
+use crate::namespace::snapshot::View;
+use crate::pack::{Kind, PackBatch};
+
+/// What an earlier version knows of a content: the number of its format, and what was found of its bytes.
+pub(super) type Known = HashMap<ChunkId, (u8, Soundness)>;
+
+/// A checkpoint file whose content no earlier version has.
+#[derive(Debug)]
+pub(super) struct NewFile {
+    /// The names that lead to it from the run.
+    pub(super) path: Vec<Vec<u8>>,
+    pub(super) dir: Ino,
+    pub(super) ino: Ino,
+    pub(super) format: Format,
+    pub(super) soundness: Soundness,
+    pub(super) why: Option<String>,
+    pub(super) facts: Facts,
+}
+
+/// A version's tree in the making.
+pub(super) struct Walk<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) view: View<'a>,
+    pub(super) batch: PackBatch,
+    /// The contents of the version before.
+    pub(super) known: &'a Known,
+    /// All contents of this one.
+    pub(super) seen: Known,
+    pub(super) published: Vec<Packed>,
+    /// Copies of files that were being written, to be deleted at the end.
+    pub(super) copies: Vec<HotId>,
+    pub(super) new: Vec<NewFile>,
+    /// What could not be taken, in words.
+    pub(super) missing: Vec<String>,
+    /// Hard links are resolved once.
+    links: HashMap<Ino, tree::Body>,
+}
+
+/// A directory whose entries are being gone through.
+struct Frame {
+    inode: Inode,
+    name: Vec<u8>,
+    todo: std::vec::IntoIter<Entry>,
+    done: Vec<tree::Entry>,
+    files: u64,
+    bytes: u64,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(engine: &'a Engine, view: View<'a>, known: &'a Known) -> Result<Self> {
+        Ok(Walk {
+            engine,
+            view,
+            batch: engine.packs.writer()?,
+            known,
+            seen: Known::new(),
+            published: Vec::new(),
+            copies: Vec::new(),
+            new: Vec::new(),
+            missing: Vec::new(),
+            links: HashMap::new(),
+        })
+    }
+
+    /// Puts the tree of directory `top` into the batch; its entry, with an empty name.
+    pub(super) fn tree(&mut self, top: Ino) -> Result<tree::Entry> {
+        let mut stack = vec![self.frame(top, Vec::new())?];
+        loop {
+            let Some(frame) = stack.last_mut() else { return Err(Error::Errno(libc::EIO)) };
+            if let Some(entry) = frame.todo.next() {
+                let Some(inode) = self.view.inode(entry.ino)? else { continue };
+                if inode.is_dir() {
+                    stack.push(self.frame(inode.ino, entry.name)?);
+                    continue;
+                }
+                let path = stack.iter().skip(1).map(|frame| frame.name.clone()).chain([entry.name]).collect();
+                let dir = stack.last().map_or(top, |frame| frame.inode.ino);
+                if let (Some(leaf), Some(frame)) = (self.leaf(inode, dir, path)?, stack.last_mut()) {
+                    if let tree::Body::File { size, .. } = &leaf.body {
+                        frame.files += 1;
+                        frame.bytes += size;
+                    }
+                    frame.done.push(leaf);
+                }
+                continue;
+            }
+            let Some(frame) = stack.pop() else { return Err(Error::Errno(libc::EIO)) };
+            let Frame { inode, name, done, files, bytes, .. } = frame;
+            let node = encode_dir(done, &mut |id, bytes| self.batch.put(Kind::Tree, id, bytes).map(drop))?;
+            let entry = self.entry(&inode, name, tree::Body::Dir { tree: node, files, bytes })?;
+            match stack.last_mut() {
+                None => return Ok(entry),
+                Some(above) => {
+                    above.files += files;
+                    above.bytes += bytes;
+                    above.done.push(entry);
+                }
+            }
+        }
+    }
+
+    fn frame(&self, dir: Ino, name: Vec<u8>) -> Result<Frame> {
+        let inode = self.view.inode(dir)?.ok_or(Error::Errno(libc::ENOENT))?;
+        let todo = self.view.entries(dir)?.into_iter();
+        Ok(Frame { inode, name, todo, done: Vec::new(), files: 0, bytes: 0 })
+    }
+
+    fn entry(&self, inode: &Inode, name: Vec<u8>, body: tree::Body) -> Result<tree::Entry> {
+        let xattrs = if inode.xattrs > 0 { self.view.xattrs(inode.ino)? } else { Vec::new() };
+        let Inode { ino, mode, uid, gid, nlink, mtime, .. } = *inode;
+        Ok(tree::Entry { name, ino, mode, uid, gid, nlink, mtime, xattrs, body })
+    }
+
+    /// The entry of anything but a directory; `None` where its bytes cannot be read.
+    fn leaf(&mut self, mut inode: Inode, dir: Ino, path: Vec<Vec<u8>>) -> Result<Option<tree::Entry>> {
+        let name = path.last().cloned().unwrap_or_default();
+        let body = match &inode.body {
+            Body::Symlink(target) => tree::Body::Symlink(target.clone()),
+            Body::Special => tree::Body::Special(inode.rdev),
+            Body::Dir { .. } => return Err(Error::Errno(libc::EISDIR)),
+            Body::File(content) => {
+                let hot = content.hot();
+                match self.file(&mut inode, dir, path) {
+                    Ok(body) => body,
+                    Err(error) if self.is_about_file(&error, hot) => {
+                        self.engine.report(&error, "take a file into a version");
+                        self.missing.push(format!("{}: {error}", String::from_utf8_lossy(&name)));
+                        return Ok(None);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        self.entry(&inode, name, body).map(Some)
+    }
+
+    /// Whether an error is one of this file's own bytes.
+    fn is_about_file(&self, error: &Error, hot: Option<HotId>) -> bool {
+        let own = hot.map(|hot| self.engine.hot.path(hot));
+        match error {
+            Error::Io { path, .. } => own.as_ref() == Some(path),
+            Error::Damaged { .. } => true,
+            Error::Errno(_) | Error::Refused(_) | Error::Poisoned(_) => false,
+        }
+    }
+
+    fn file(&mut self, inode: &mut Inode, dir: Ino, path: Vec<Vec<u8>>) -> Result<tree::Body> {
+        if let Some(body) = self.links.get(&inode.ino) {
+            return Ok(body.clone());
+        }
+        let resolved = self.resolve(inode)?;
+        let body = self.body(inode, dir, path, &resolved)?;
+        if inode.nlink > 1 {
+            self.links.insert(inode.ino, body.clone());
+        }
+        Ok(body)
+    }
+
+    fn body(&mut self, inode: &Inode, dir: Ino, path: Vec<Vec<u8>>, file: &Resolved) -> Result<tree::Body> {
+        let sealed = file.sealed;
+        let (format, soundness) = match self.known.get(&sealed.id) {
+            Some(known) => *known,
+            None => self.look(inode, dir, path, file)?,
+        };
+        self.seen.insert(sealed.id, (format, soundness));
+        Ok(tree::Body::File {
+            content: sealed.id,
+            size: sealed.size,
+            blocks: sealed.blocks,
+            format,
+            soundness,
+        })
+    }
+
+    /// Looks at bytes that no earlier version has.
+    fn look(
+        &mut self,
+        inode: &Inode,
+        dir: Ino,
+        path: Vec<Vec<u8>>,
+        file: &Resolved,
+    ) -> Result<(u8, Soundness)> {
+        let source: Box<dyn formats::Source> = match file.hot {
+            Some(hot) => Box::new(self.engine.hot_source(hot)?),
+            None => Box::new(self.engine.sealed_source(file.sealed.id, file.sealed.size)),
+        };
+        let Judged { format, soundness, why } = self.judge(&path.join(&b'/'), dir, source.as_ref())?;
+        let Some(format) = format else { return Ok((0, soundness)) };
+        let soundness = if file.being_written { Soundness::BeingWritten } else { soundness };
+        let facts = if soundness == Soundness::Valid {
+            formats::facts(format, source.as_ref())?
+        } else {
+            Facts::default()
+        };
+        self.new.push(NewFile { path, dir, ino: inode.ino, format, soundness, why, facts });
+        Ok((format as u8, soundness))
+    }
+}
