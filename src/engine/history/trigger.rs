@@ -13,6 +13,9 @@ use crate::base::{Error, Result};
 use crate::catalog::keys::{Ino, SnapshotId};
 use crate::version::record::{self, Pending};
 
+/// How often files are sorted into runs when all runs are to be settled at once.
+const SETTLE_ROUNDS_MAX: usize = 16;
+
 /// Why a version is made, and what it is to be.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
@@ -93,7 +96,7 @@ impl Engine {
                 }
             }
             self.look_at_writers();
-            if let Err(error) = self.settle_due() {
+            if let Err(error) = self.settle_due("quiet") {
                 self.report(&error, "make a version of a run that has come to rest");
                 std::thread::sleep(Duration::from_millis(200));
             }
@@ -101,7 +104,7 @@ impl Engine {
     }
 
     /// Begins a version of every run that is due.
-    fn settle_due(&self) -> Result<()> {
+    fn settle_due(&self, trigger: &str) -> Result<()> {
         let settle = self.options.history.settle;
         let due = self.history.bursts.lock().due(Instant::now(), settle);
         for run in due {
@@ -111,7 +114,7 @@ impl Engine {
                 self.history.bursts.lock().postpone(run, Instant::now());
                 continue;
             }
-            match self.begin_version(run, Wanted::by("quiet")) {
+            match self.begin_version(run, Wanted::by(trigger)) {
                 Err(Error::Errno(libc::ENOENT)) => {
                     // The directory went away meanwhile, and its files with it.
                     let mut bursts = self.history.bursts.lock();
@@ -146,14 +149,21 @@ impl Engine {
         Ok(!left)
     }
 
-    /// Begins a version of every run that has something new, and waits until all are made, at most `limit`.
-    pub fn finish_versions(&self, limit: Duration) -> Result<()> {
+    /// Begins a version of every run that has something new, as made by `trigger`, and waits until all are made, at most
+    /// `limit`: what is begun and not made by then is made after the next mount.
+    pub fn finish_versions(&self, trigger: &str, limit: Duration) -> Result<()> {
         let began = Instant::now();
         self.history.hurry(true);
-        while began.elapsed() < limit && !self.history.bursts.lock().is_empty() {
-            self.settle_due()?;
+        let mut begun = Ok(());
+        for _ in 0..SETTLE_ROUNDS_MAX {
+            // A second round finds files that turned out to belong to another run.
+            begun = self.settle_due(trigger);
+            if begun.is_err() || self.history.bursts.lock().is_empty() {
+                break;
+            }
         }
         self.history.hurry(false);
+        begun?;
         self.history.wait_idle(limit.saturating_sub(began.elapsed()));
         Ok(())
     }

@@ -58,6 +58,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether a version that is to hold the bytes of `inode` is in the making or yet to come.
+    pub(in super::super) fn awaits_version(&self, inode: &Inode) -> Result<bool> {
+        Ok(self.history.bursts.lock().get(inode.ino).is_some() || self.ns.is_in_snapshot(inode)?)
+    }
+
     fn note(&self, ino: Ino, run: Ino, pid: u32) {
         let mut bursts = self.history.bursts.lock();
         let idle = bursts.is_empty();
