@@ -11,6 +11,8 @@ use super::burst::Fresh;
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{Ino, SnapshotId};
+use crate::catalog::records::Inode;
+use crate::version::names::is_temporary;
 use crate::version::record::{self, Pending};
 
 /// How often files are sorted into runs when all runs are to be settled at once.
@@ -33,6 +35,11 @@ impl Wanted {
     }
 }
 
+/// Whether a trigger means that nothing is going on in the run: what has a temporary name is then left over.
+pub(super) fn is_settled(trigger: &str) -> bool {
+    matches!(trigger, "quiet" | "unmount")
+}
+
 impl Engine {
     /// Records the moment of the run at directory `dir`, to make a version of. `None` when the run is not versioned.
     pub(super) fn begin_version(&self, dir: Ino, wanted: Wanted) -> Result<Option<SnapshotId>> {
@@ -43,7 +50,7 @@ impl Engine {
             bursts.forget_unchanged(&gone);
             return Ok(None);
         }
-        let taken = self.fresh_below(dir)?;
+        let taken = self.fresh_below(dir, is_settled(&wanted.trigger))?;
         let newest = taken.iter().filter(|(_, fresh)| fresh.pid != 0).max_by_key(|(_, fresh)| fresh.order);
         let now = Time::now();
         let about = Pending {
@@ -62,22 +69,28 @@ impl Engine {
         Ok(Some(id))
     }
 
-    /// The fresh files in directory `dir` and below.
-    fn fresh_below(&self, dir: Ino) -> Result<Vec<(Ino, Fresh)>> {
+    /// The fresh files in directory `dir` and below. What still has a temporary name belongs to a save that goes on,
+    /// unless all is `settled`.
+    fn fresh_below(&self, dir: Ino, settled: bool) -> Result<Vec<(Ino, Fresh)>> {
         let listed = self.history.bursts.lock().files();
         let mut taken = Vec::new();
         for (ino, fresh) in listed {
-            let gone = || -> Result<bool> {
-                match self.ns.find(ino)? {
-                    Some(inode) => self.ns.is_below(&inode, dir),
-                    None => Ok(true),
-                }
+            let Some(inode) = self.ns.find(ino)? else {
+                taken.push((ino, fresh));
+                continue;
             };
-            if fresh.run == dir || gone()? {
+            let belongs = fresh.run == dir || self.ns.is_below(&inode, dir)?;
+            if belongs && (settled || !self.has_temporary_name(&inode)?) {
                 taken.push((ino, fresh));
             }
         }
         Ok(taken)
+    }
+
+    /// Whether a file, or a directory above it, has a temporary name.
+    fn has_temporary_name(&self, inode: &Inode) -> Result<bool> {
+        let Some(home) = &inode.home else { return Ok(false) };
+        Ok(is_temporary(&home.name) || self.chain(home.parent)?.iter().any(|(_, name)| is_temporary(name)))
     }
 
     /// Makes versions of runs that have come to rest, until stopped.
@@ -142,7 +155,7 @@ impl Engine {
             if now == run {
                 left = true;
             } else {
-                self.history.bursts.lock().note(ino, now, fresh.at, fresh.pid);
+                self.history.bursts.lock().note(ino, now, fresh.at, fresh.pid, fresh.save);
                 self.history.bursts.lock().drop_run(run);
             }
         }
