@@ -19,6 +19,7 @@ pub mod setattr;
 pub mod snapshot;
 pub mod sync;
 pub mod undo;
+pub mod view;
 pub mod xattr;
 
 use std::sync::Arc;

@@ -48,6 +48,7 @@ impl Engine {
         if let (Some((run, _)), Some(tag)) = (self.run_at(dir), &tag) {
             self.check_tag_free(run, tag)?;
         }
+        let _waiting = self.history.waiting();
         let wanted = Wanted { trigger: trigger.to_owned(), tag, always: true };
         let Some(id) = self.begin_version(dir, wanted)? else { return Err(Error::Errno(libc::EOPNOTSUPP)) };
         match self.history.wait_made(id)? {

@@ -100,8 +100,8 @@ pub(super) struct History {
 struct Queue {
     waiting: VecDeque<Snapshot>,
     working: bool,
-    /// How many have been finished, with a version or without.
-    finished: u64,
+    /// How many wait for versions to be made.
+    waiters: usize,
     /// Nothing is begun any more.
     stopped: bool,
 }
