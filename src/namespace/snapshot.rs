@@ -78,7 +78,7 @@ impl Snapshots {
     /// the hot files in `lost` as captured.
     pub(super) fn keep<'a>(
         &self,
-        meta: &Meta,
+        ns: &Namespace,
         lost: impl Iterator<Item = &'a (HotId, Ino)>,
         ops: &mut Vec<Op>,
     ) -> Result<()> {
@@ -90,9 +90,10 @@ impl Snapshots {
             if !covered || !seen.insert(key.as_slice()) {
                 continue;
             }
-            let at = keys::saved(newest.id, key);
-            if meta.get(&at)?.is_none() {
-                saved.push((at, Some(encode_saved(meta.get(key)?.as_deref()))));
+            if !ns.saved.has(newest.id, key) {
+                let old = encode_saved(ns.meta.get(key)?.as_deref());
+                ns.saved.add(newest.id, key);
+                saved.push((keys::saved(newest.id, key), Some(old)));
             }
         }
         for (hot, _) in lost.filter(|(_, ino)| *ino < newest.ino_limit) {
@@ -170,27 +171,22 @@ impl Namespace {
             seq = self.meta.commit(Batch { ops, note: None })?;
         }
         drop(naming);
+        self.saved.forget(id);
         self.forget_saved(id)?;
         Ok((gone.into_iter().map(|(hot, _)| hot).collect(), seq))
     }
 
     /// Gives snapshot `older` what `id` has saved and it has not: it looked there. Doing it twice changes nothing.
     fn hand_over(&self, id: SnapshotId, older: SnapshotId) -> Result<()> {
-        let own = keys::all_saved(id).len();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let found = self.meta.scan(&keys::all_saved(id), after.as_deref(), AT_ONCE)?;
-            let Some((last, _)) = found.last() else { return Ok(()) };
-            after = Some(last.clone());
+        for some in self.saved.keys(id).chunks(AT_ONCE) {
             let mut ops = Vec::new();
-            for (key, value) in found {
-                let at = keys::saved(older, key.get(own..).unwrap_or_default());
-                if self.meta.get(&at)?.is_none() {
-                    ops.push((at, Some(value)));
-                }
+            for key in some.iter().filter(|key| !self.saved.has(older, key)) {
+                ops.push((keys::saved(older, key), self.meta.get(&keys::saved(id, key))?));
             }
+            some.iter().for_each(|key| self.saved.add(older, key));
             self.meta.commit(Batch { ops, note: None })?;
         }
+        Ok(())
     }
 
     /// Deletes what an ended snapshot has saved.
@@ -205,22 +201,19 @@ impl Namespace {
         }
     }
 
-    /// Deletes what snapshots have saved whose end was recorded just before a crash.
-    pub(super) fn forget_ended(&self) -> Result<()> {
+    /// Reads which keys are saved, and deletes what snapshots have saved whose end was recorded just before a crash.
+    pub(super) fn load_saved(&self) -> Result<()> {
         let active: HashSet<SnapshotId> = self.snapshots().iter().map(|snapshot| snapshot.id).collect();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let found = self.meta.scan(b"s", after.as_deref(), 1)?;
-            let Some((key, _)) = found.first() else { return Ok(()) };
-            let id = key.get(1..9).and_then(|id| id.try_into().ok()).map(u64::from_be_bytes);
-            let id = id.ok_or_else(|| damaged_key(key))?;
-            if active.contains(&id) {
-                // All of this snapshot's keys sort before the next number.
-                after = Some(keys::all_saved(id + 1));
+        let mut ended = HashSet::new();
+        for (at, _) in scan_all(&self.meta, b"s")? {
+            let parts = keys::parse_saved(&at).ok_or_else(|| damaged_key(&at))?;
+            if active.contains(&parts.0) {
+                self.saved.add(parts.0, parts.1);
             } else {
-                self.forget_saved(id)?;
+                ended.insert(parts.0);
             }
         }
+        ended.into_iter().try_for_each(|id| self.forget_saved(id))
     }
 
     /// Whether hot file `id` is no inode's any more and a version in the making needs it.
@@ -230,13 +223,19 @@ impl Namespace {
 
     /// Whether a version in the making may need the present bytes of `inode`, and so a copy before they change.
     pub fn is_in_snapshot(&self, inode: &Inode) -> Result<bool> {
-        for snapshot in self.snapshots() {
-            let saved = keys::saved(snapshot.id, &keys::inode(inode.ino));
-            // What has changed since may have moved.
-            if self.meta.get(&saved)?.is_some()
-                || (inode.ino < snapshot.ino_limit
-                    && (inode.nlink != 1 || self.is_below(inode, snapshot.dir)?))
-            {
+        let snapshots = self.snapshots();
+        let Some(oldest) = snapshots.first() else { return Ok(false) };
+        // What has changed since may have moved.
+        if !self.saved.from(oldest.id, &keys::inode(inode.ino)).is_empty() {
+            return Ok(true);
+        }
+        let covering = snapshots.iter().filter(|snapshot| inode.ino < snapshot.ino_limit);
+        let dirs: HashSet<Ino> = covering.map(|snapshot| snapshot.dir).collect();
+        if inode.nlink != 1 {
+            return Ok(!dirs.is_empty());
+        }
+        for dir in dirs {
+            if self.is_below(inode, dir)? {
                 return Ok(true);
             }
         }
@@ -262,17 +261,21 @@ impl Namespace {
         let Some(newest) = naming.snapshots.active.last().cloned() else { return Ok(()) };
         let key = keys::inode(ino);
         let mut ops = Vec::new();
-        for snapshot in &naming.snapshots.active {
-            let at = keys::saved(snapshot.id, &key);
+        let mut ids = self.saved.from(0, &key);
+        if ids.last() != Some(&newest.id) && ino < newest.ino_limit {
+            // All that see what is see it through the newest one from now on.
+            ids.push(newest.id);
+        }
+        for id in ids {
+            let at = keys::saved(id, &key);
             let seen = match self.meta.get(&at)? {
                 Some(saved) => decode_saved(&saved),
-                // All that see what is see it through the newest one from now on.
-                None if snapshot.id == newest.id && ino < newest.ino_limit => self.meta.get(&key)?,
-                None => None,
+                None => self.meta.get(&key)?,
             };
             let Some(mut inode) = seen.and_then(|bytes| Inode::decode(&bytes)) else { continue };
             if inode.content() == Some(&Content::Hot(from)) {
                 inode.body = Body::File(Content::Hot(to));
+                self.saved.add(id, &key);
                 ops.push((at, Some(encode_saved(Some(&inode.encode())))));
             }
         }

@@ -23,7 +23,7 @@ impl View<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         // First what is: a change after this has saved what was by the time that the snapshots are asked.
         let now = self.ns.meta.get(key)?;
-        for id in self.ns.snapshots_from(self.id) {
+        for id in self.ns.saved.from(self.id, key) {
             if let Some(old) = self.ns.meta.get(&keys::saved(id, key))? {
                 return Ok(decode_saved(&old));
             }
