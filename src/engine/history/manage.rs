@@ -167,7 +167,7 @@ impl Engine {
 }
 
 /// What retention looks at.
-fn candidate(version: &Version, in_use: bool) -> Candidate {
+pub(super) fn candidate(version: &Version, in_use: bool) -> Candidate {
     Candidate {
         number: version.number,
         time: version.time.0,
