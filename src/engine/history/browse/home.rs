@@ -4,7 +4,7 @@
 //! the directory becomes a run again; else the innermost run above it, and of that the versions that had the directory.
 
 use super::access::{Owner, seen_through};
-use super::names::{number_name, parse_number};
+use super::names::{number_name, parse_number, tag_name};
 use super::node::{Home, Item, Link, Names, Node, Row, View};
 use super::{Browser, DIR_SIZE};
 use crate::base::clock::Time;
@@ -97,6 +97,10 @@ impl Browser {
 
     /// [`shown`](Self::shown), without the directories.
     pub(super) fn versions(&self, seat: &Seat) -> Result<Vec<Version>> {
+        if seat.path.is_empty() {
+            // Every version has the directory that it was made of.
+            return self.engine.versions(seat.id);
+        }
         Ok(self.shown(seat)?.into_iter().map(|(version, _)| version).collect())
     }
 
@@ -134,7 +138,8 @@ impl Browser {
         if let Some(link) = self.links(home, seat, &versions).into_iter().find(|link| link.name == name) {
             return Ok(Some(Node::Link(link)));
         }
-        let tagged = versions.iter().find(|version| version.tags.iter().any(|tag| tag.as_bytes() == name));
+        let Some(tag) = tag_name(name) else { return Ok(None) };
+        let tagged = versions.iter().find(|version| version.tags.iter().any(|other| other == tag));
         tagged.map_or(Ok(None), |version| self.version_in(home, seat, version.number, name))
     }
 
@@ -172,7 +177,7 @@ impl Browser {
             let (mut versions, mut tops) = (Vec::new(), Vec::new());
             for (version, entry) in self.shown(&seat)? {
                 tops.push((number_name(version.number), version.number, entry.clone()));
-                let tags = version.tags.iter().filter(|tag| view_named(tag.as_bytes()).is_none());
+                let tags = version.tags.iter().filter(|tag| tag_name(tag.as_bytes()).is_some());
                 tops.extend(tags.map(|tag| (tag.clone(), version.number, entry.clone())));
                 versions.push(version);
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::names::{exact_time_name, number_name, parse_number, parse_time, time_name};
+use super::names::{exact_time_name, number_name, parse_number, parse_time, tag_name, time_name};
 use super::node::{Home, Link, Node, Row, View};
 use super::{Browser, PLAN_HOLDS};
 use crate::base::clock::Time;
@@ -140,7 +140,7 @@ fn by_tag(versions: &[Version]) -> Vec<(String, &Version)> {
     versions
         .iter()
         .flat_map(|version| version.tags.iter().map(move |tag| (tag.clone(), version)))
-        .filter(|(tag, _)| !tag.contains('/'))
+        .filter(|(tag, _)| tag_name(tag.as_bytes()).is_some())
         .collect()
 }
 
