@@ -186,11 +186,11 @@ impl Filesystem for Ckptfs {
     }
 
     fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = if is_virtual(parent.0) {
-            self.browser.rmdir(parent.0, name.as_bytes(), caller(req))
-        } else {
-            self.moving(&[parent], &[name], || self.engine.rmdir(parent.0, name.as_bytes()))
-        };
+        if is_virtual(parent.0) {
+            let (core, name, who) = (self.core.clone(), name.to_owned(), caller(req));
+            return self.slow.run(move || core.rmdir_history(parent, &name, who, reply));
+        }
+        let done = self.moving(&[parent], &[name], || self.engine.rmdir(parent.0, name.as_bytes()));
         self.empty("remove a directory", done, reply);
     }
 

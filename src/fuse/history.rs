@@ -98,6 +98,10 @@ impl Core {
         self.seen("make a version", self.browser.mkdir(parent.0, name.as_bytes(), who), reply);
     }
 
+    pub(super) fn rmdir_history(&self, parent: INodeNo, name: &OsStr, who: Caller, reply: ReplyEmpty) {
+        self.empty("remove a version", self.browser.rmdir(parent.0, name.as_bytes(), who), reply);
+    }
+
     pub(super) fn open_history(&self, ino: INodeNo, flags: i32, reply: ReplyOpen) {
         match self.browser.open(ino.0, flags) {
             // Bytes of a version never change, so what the kernel has of them stays right.

@@ -325,3 +325,28 @@ fn nothing_hangs_below_a_file_or_a_directory_that_is_gone() {
     assert_eq!(world.errno(world.browser.getattr(home)), libc::ENOENT);
     assert_eq!(world.errno(world.browser.lookup(home, b"latest")), libc::ENOENT);
 }
+
+#[test]
+fn a_damaged_version_is_an_error_and_hides_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path());
+    let run = world.mkdir(ROOT, "run");
+    let sub = world.mkdir(run, "sub");
+    for (n, tag) in [(1, "a"), (2, "b")] {
+        world.save(sub, "f", &[n]);
+        world.browser.mkdir(world.home(run), tag.as_bytes(), ME).unwrap();
+    }
+    let (id, _) = world.engine.run_at(run).unwrap();
+    world.change(id, 1, |version| version.tree = crate::base::id::ChunkId([9; 32]));
+    for dir in [run, sub] {
+        assert_eq!(world.errno(world.find(dir, "000001")), libc::EIO);
+        let listed = world.list(world.home(dir));
+        assert!(
+            listed.contains(&"000002".to_owned()) && !listed.contains(&"000001".to_owned()),
+            "{listed:?}"
+        );
+    }
+    assert_eq!(world.read(world.find(sub, "latest").and_then(|_| world.find(sub, "000002/f")).unwrap()), [2]);
+    assert_eq!(world.list(world.find(sub, ".files").unwrap()), ["f"]);
+    assert!(!world.engine.report_status().unwrap().faults.is_empty(), "and it was said");
+}
