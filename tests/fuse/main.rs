@@ -17,6 +17,7 @@ mod common;
 
 mod costs;
 mod daemon;
+mod history;
 mod killed;
 mod modes;
 mod names;

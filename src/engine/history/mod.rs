@@ -8,6 +8,7 @@
 //! Lock order: an inode's state, then `runs`, then the naming lock; `bursts` and `queue` are never held while another is
 //! taken.
 
+pub mod browse;
 pub mod build;
 mod burst;
 mod facts;
@@ -37,6 +38,7 @@ use crate::namespace::Namespace;
 use crate::namespace::snapshot::Snapshot;
 use crate::retention::Policy;
 use crate::version::runs::Glob;
+use browse::{Snapdir, SnapshotAdmin};
 use burst::Bursts;
 use runs::RunTable;
 use writers::Writers;
@@ -56,6 +58,12 @@ pub struct HistoryOptions {
     pub provenance_args: bool,
     /// Where the store is mounted: nothing below it is looked at by the daemon itself.
     pub mountpoint: PathBuf,
+    /// Whether and how versions are shown in the mount.
+    pub snapdir: Snapdir,
+    /// What the directories are called that show them: one name, without a slash.
+    pub snapdir_name: String,
+    /// Who may make and remove versions there.
+    pub snapshot_admin: SnapshotAdmin,
 }
 
 impl Default for HistoryOptions {
@@ -67,6 +75,9 @@ impl Default for HistoryOptions {
             provenance: false,
             provenance_args: false,
             mountpoint: PathBuf::new(),
+            snapdir: Snapdir::default(),
+            snapdir_name: ".snapshots".to_owned(),
+            snapshot_admin: SnapshotAdmin::default(),
         }
     }
 }

@@ -183,6 +183,13 @@ impl Engine {
         Ok(self.history.runs.lock().make(dir, &path))
     }
 
+    /// The deleted run that was at `path` last.
+    pub fn dead_run_at(&self, path: &str) -> Option<(RunId, Run)> {
+        let runs = self.history.runs.lock();
+        let found = runs.by_id.iter().rev().find(|(_, run)| run.dir.is_none() && run.path == path);
+        found.map(|(id, run)| (*id, run.clone()))
+    }
+
     /// The record of the deleted run that was at `path`, made if there is none: what is to be written, and not yet is.
     pub(super) fn dead_run_to_record(&self, path: &str) -> (RunId, Run) {
         let runs = self.history.runs.lock();
