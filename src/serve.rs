@@ -7,13 +7,12 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use crate::base::config::{self, MountOptions};
 use crate::base::monitor::{Monitor, Silent};
 use crate::base::{Error, IoContext, Result};
 use crate::cli::{Daemon, Ready};
 use crate::control::status::{LastError, PassthroughStatus, Sealing, Status, path_text, rfc3339};
 use crate::control::{Handler, Leave};
-use crate::engine::history::HistoryOptions;
+use crate::engine::history::{HistoryOptions, Snapdir, SnapshotAdmin};
 use crate::engine::layout::Store;
 use crate::engine::shutdown::End;
 use crate::engine::status::Report;
@@ -22,6 +21,7 @@ use crate::engine::{Engine, Options};
 use crate::fuse::session::Unmounter;
 use crate::fuse::{MountSpec, Mounted, Passthrough};
 use crate::namespace::Caller;
+use crate::options::{self, MountOptions};
 
 /// How long those who use the mount may stay after a signal.
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);
@@ -103,13 +103,30 @@ fn engine_options(options: &MountOptions, store: &Path, mountpoint: &Path) -> Re
         hydrate_threads: cores.min(8),
         hot: Some(options.hot_folder(store)),
         meta: crate::meta::Options::default(),
-        history: HistoryOptions {
-            settle: options.settle,
-            provenance: true,
-            mountpoint: mountpoint.to_owned(),
-            ..HistoryOptions::default()
-        },
+        history: history_options(options, mountpoint),
     })
+}
+
+fn history_options(options: &MountOptions, mountpoint: &Path) -> HistoryOptions {
+    HistoryOptions {
+        settle: options.settle,
+        runs: options.runs.clone(),
+        policy: options.policy.clone(),
+        provenance: options.provenance != options::Provenance::Off,
+        provenance_args: options.provenance == options::Provenance::Args,
+        mountpoint: mountpoint.to_owned(),
+        snapdir: match options.snapdir {
+            options::Snapdir::Hidden => Snapdir::Hidden,
+            options::Snapdir::Visible => Snapdir::Visible,
+            options::Snapdir::Disabled => Snapdir::Disabled,
+        },
+        snapdir_name: options.snapdir_name.clone(),
+        snapshot_admin: match options.snapshot_admin {
+            options::SnapshotAdmin::Owner => SnapshotAdmin::Owner,
+            options::SnapshotAdmin::Root => SnapshotAdmin::Root,
+        },
+        min_free: options.min_free.unwrap_or(0),
+    }
 }
 
 fn mount_spec(options: &MountOptions, store: &Path, mountpoint: &Path) -> MountSpec {
@@ -122,9 +139,9 @@ fn mount_spec(options: &MountOptions, store: &Path, mountpoint: &Path) -> MountS
         dev: options.dev,
         noexec: options.noexec,
         passthrough: match options.passthrough {
-            config::Passthrough::Auto => Passthrough::Auto,
-            config::Passthrough::On => Passthrough::On,
-            config::Passthrough::Off => Passthrough::Off,
+            options::Passthrough::Auto => Passthrough::Auto,
+            options::Passthrough::On => Passthrough::On,
+            options::Passthrough::Off => Passthrough::Off,
         },
     }
 }

@@ -33,6 +33,8 @@ fn wrong_usage_is_one_line_with_exit_code_2() {
     refused(&["mount", "/s", "/m", "-o", "hot_cach=1"], 2, &["'hot_cach'", "'hot_cache'"]);
     refused(&["mount", "/s", "/m", "--cache", "lots"], 2, &["cache", "'lots'", "16GiB"]);
     refused(&["mount", "/s", "/m", "-o", "settle"], 2, &["settle=TIME"]);
+    refused(&["mount", "/s", "/m", "--keep_best", "3"], 2, &["keep_best", "monitor=val_loss"]);
+    refused(&["mount", "/s", "/m", "-o", "max_to_keep=few"], 2, &["max_to_keep", "'few'", "3"]);
     refused(&["mount", "/s"], 2, &["MOUNTPOINT"]);
     refused(&["mont", "a", "b"], 2, &["'mont'", "'mount'"]);
     refused(&[], 2, &["--help"]);

@@ -29,6 +29,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("seal", 4),
     ("version", 4),
     ("retention", 4),
+    ("options", 4),
     ("gc", 4),
     ("check", 4),
     ("inspect", 4),
@@ -49,6 +50,9 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("seal", "hot"),
     // A run's record holds its policy.
     ("version", "retention"),
+    // The settings of a policy and the patterns of runs are mount options.
+    ("options", "retention"),
+    ("options", "version"),
     // `status` and `unmount` are spoken over the control socket.
     ("cli", "control"),
 ];

@@ -24,8 +24,8 @@ use std::sync::Arc;
 use clap::Command;
 
 use crate::base::Result;
-use crate::base::config::MountOptions;
 use crate::control::Handler;
+use crate::options::MountOptions;
 use failure::{Failure, Outcome};
 
 /// What a daemon calls once its mount is usable. When it fails, the daemon unmounts and returns that error.

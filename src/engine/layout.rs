@@ -11,7 +11,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::lock::{Holder, StoreLock};
-use crate::base::{Error, IoContext, Result, durable, sources};
+use crate::base::{Error, IoContext, Result, durable};
+use crate::options::sources;
 
 /// The store format that this program reads and writes.
 pub const FORMAT: u32 = crate::base::STORE_FORMAT;

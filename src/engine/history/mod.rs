@@ -41,6 +41,26 @@ use burst::Bursts;
 use runs::RunTable;
 use writers::Writers;
 
+/// Whether the virtual directory of versions is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapdir {
+    /// It is found by its name and not listed.
+    Hidden,
+    /// It is listed in the root of the mount too.
+    Visible,
+    /// It is not there.
+    Disabled,
+}
+
+/// Who may make, tag and expire versions through the virtual directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotAdmin {
+    /// The owner of the directory, and root.
+    Owner,
+    /// Root alone.
+    Root,
+}
+
 /// How history is kept.
 #[derive(Clone, Debug)]
 pub struct HistoryOptions {
@@ -56,6 +76,14 @@ pub struct HistoryOptions {
     pub provenance_args: bool,
     /// Where the store is mounted: nothing below it is looked at by the daemon itself.
     pub mountpoint: PathBuf,
+    /// Whether the virtual directory of versions is there.
+    pub snapdir: Snapdir,
+    /// Its name.
+    pub snapdir_name: String,
+    /// Who may work with versions through it.
+    pub snapshot_admin: SnapshotAdmin,
+    /// Free bytes of the disk below which pressure begins; 0 = 5 % of the disk, 10 GiB at most.
+    pub min_free: u64,
 }
 
 impl Default for HistoryOptions {
@@ -67,6 +95,10 @@ impl Default for HistoryOptions {
             provenance: false,
             provenance_args: false,
             mountpoint: PathBuf::new(),
+            snapdir: Snapdir::Hidden,
+            snapdir_name: ".snapshots".to_owned(),
+            snapshot_admin: SnapshotAdmin::Owner,
+            min_free: 0,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::config::{Invalid, MountOptions, TABLE};
+use super::{Invalid, MountOptions, TABLE};
 
 /// A `config.toml` beyond this is no config.toml.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
