@@ -111,7 +111,19 @@ impl Engine {
 
     /// The policy that holds for a run.
     pub fn policy_of(&self, run: &Run) -> Policy {
-        run.policy.clone().unwrap_or_else(|| self.history.policy.lock().clone())
+        run.settings.over(&self.history.policy.lock())
+    }
+
+    /// The policy of the mount: of runs without settings of their own.
+    pub fn mount_policy(&self) -> Policy {
+        self.history.policy.lock().clone()
+    }
+
+    /// Replaces the policy of the mount, until the mount ends; one that makes no sense is refused.
+    pub fn replace_policy(&self, policy: Policy) -> Result<()> {
+        policy.check().map_err(Error::Refused)?;
+        *self.history.policy.lock() = policy;
+        Ok(())
     }
 
     /// Changes one setting of the policy of runs without one, until the mount ends.

@@ -11,6 +11,7 @@
 pub mod build;
 mod burst;
 mod facts;
+pub mod hand;
 mod judge;
 pub mod manage;
 mod protect;
