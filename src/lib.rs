@@ -24,6 +24,8 @@ pub mod options;
 
 pub mod engine;
 
+pub mod command;
+
 pub mod cli;
 pub mod control;
 pub mod fuse;

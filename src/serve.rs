@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use crate::base::clock::rfc3339;
 use crate::base::monitor::{Monitor, Silent};
 use crate::base::{Error, IoContext, Result};
 use crate::cli::{Daemon, Ready};
-use crate::control::status::{LastError, PassthroughStatus, Sealing, Status, path_text, rfc3339};
+use crate::control::status::{LastError, PassthroughStatus, Sealing, Status, path_text};
 use crate::control::{Handler, Leave};
 use crate::engine::history::{HistoryOptions, Snapdir, SnapshotAdmin};
 use crate::engine::layout::Store;

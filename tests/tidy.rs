@@ -34,6 +34,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("check", 4),
     ("inspect", 4),
     ("engine", 5),
+    ("command", 6),
     ("cli", 6),
     ("control", 6),
     ("fuse", 6),
@@ -53,6 +54,9 @@ const SAME_LAYER: &[(&str, &str)] = &[
     // The settings of a policy and the patterns of runs are mount options.
     ("options", "retention"),
     ("options", "version"),
+    // The socket carries commands, the command line prints their answers.
+    ("control", "command"),
+    ("cli", "command"),
     // `status` and `unmount` are spoken over the control socket.
     ("cli", "control"),
 ];

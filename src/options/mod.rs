@@ -5,6 +5,7 @@
 //! caller gets it by applying the sources in the opposite order to one [`MountOptions`], and then asks it to
 //! [`check`](MountOptions::check) what only the whole can tell.
 
+pub mod edit;
 pub mod sources;
 mod table;
 mod values;

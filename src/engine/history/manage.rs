@@ -9,7 +9,7 @@ use super::trigger::Wanted;
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, Ino, RunId};
-use crate::retention::{Candidate, Policy, Verdict, plan_deleted, plan_since};
+use crate::retention::{Candidate, Policy, Verdict, best, plan_deleted, plan_since};
 use crate::version::record::{self, Expired, Run, Version};
 
 impl Engine {
@@ -135,16 +135,24 @@ impl Engine {
         Ok(())
     }
 
+    /// The versions of a run as retention looks at them.
+    fn candidates(&self, id: RunId) -> Result<Vec<Candidate>> {
+        let versions = self.versions(id)?;
+        let in_use = self.history.in_use.lock();
+        let look = |version: &Version| candidate(version, in_use.contains_key(&(id, version.number)));
+        Ok(versions.iter().map(look).collect())
+    }
+
+    /// The best version of a run by its policy's metric; `None` without a metric, or a version that has it.
+    pub fn best_version(&self, id: RunId) -> Result<Option<u32>> {
+        let run = self.run(id).ok_or(Error::Errno(libc::ENOENT))?;
+        Ok(best(&self.candidates(id)?, &self.policy_of(&run)))
+    }
+
     /// What the policy says of every version of a run now.
     pub fn plan(&self, id: RunId) -> Result<Vec<Verdict>> {
         let run = self.run(id).ok_or(Error::Errno(libc::ENOENT))?;
-        let versions = self.versions(id)?;
-        let in_use = self.history.in_use.lock();
-        let candidates: Vec<Candidate> = versions
-            .iter()
-            .map(|version| candidate(version, in_use.contains_key(&(id, version.number))))
-            .collect();
-        drop(in_use);
+        let candidates = self.candidates(id)?;
         let (policy, now) = (self.policy_of(&run), Time::now().secs);
         Ok(match run.deleted_at {
             Some(deleted) => plan_deleted(&candidates, deleted, &policy, now),

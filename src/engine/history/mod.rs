@@ -146,6 +146,13 @@ impl Queue {
     }
 }
 
+impl super::Engine {
+    /// How history is kept.
+    pub fn history_options(&self) -> &HistoryOptions {
+        &self.options.history
+    }
+}
+
 impl History {
     pub(super) fn load(names: &Namespace, options: &HistoryOptions) -> Result<History> {
         let queue = Queue { waiting: names.snapshots().into(), ..Queue::default() };

@@ -1,0 +1,1 @@
+//! Commands on an open store, as the command line asks them.
