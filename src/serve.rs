@@ -11,9 +11,11 @@ use crate::base::clock::rfc3339;
 use crate::base::monitor::{Monitor, Silent};
 use crate::base::{Error, IoContext, Result};
 use crate::cli::{Daemon, Ready};
+use crate::command::{self, Answer, Command};
 use crate::control::status::{LastError, PassthroughStatus, Sealing, Status, path_text};
 use crate::control::{Handler, Leave};
 use crate::engine::history::{HistoryOptions, Snapdir, SnapshotAdmin};
+use crate::engine::hot_place;
 use crate::engine::layout::Store;
 use crate::engine::shutdown::End;
 use crate::engine::status::Report;
@@ -35,8 +37,8 @@ impl Daemon for Filesystem {
     fn serve(&self, options: &MountOptions, store: &Path, mountpoint: &Path, ready: Ready<'_>) -> Result<()> {
         let store = Store::open(store, mountpoint)?;
         let root = store.layout.root().to_owned();
-        let owner =
-            Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+        let owner = caller();
+        hot_place::remember(&store.layout, &options.hot_folder(&root))?;
         let engine = Engine::start(&root, engine_options(options, &root, mountpoint)?, owner, &Silent)?;
         let mounted = Mounted::new(engine.clone(), &mount_spec(options, &root, mountpoint))?;
         let workers = Workers::start(&engine)?;
@@ -49,6 +51,7 @@ impl Daemon for Filesystem {
             holder: store.lock.holder().clone(),
             no_passthrough: mounted.no_passthrough.clone(),
             events: ended.clone(),
+            read_only: options.ro,
         });
         let serve = move || {
             let served = mounted.serve();
@@ -66,6 +69,25 @@ impl Daemon for Filesystem {
         let end = wait_for_end(&events)?;
         engine.shut_down(&workers, end)
     }
+
+    fn execute(&self, options: &MountOptions, store: &Path, command: Command) -> Result<Answer> {
+        // No mountpoint: that is how others see that a command holds the store.
+        let store = Store::open(store, Path::new(""))?;
+        let root = store.layout.root().to_owned();
+        let mut options = options.clone();
+        options.hot = hot_place::recall(&store.layout)?.or(options.hot);
+        let engine =
+            Engine::start(&root, engine_options(&options, &root, Path::new(""))?, caller(), &Silent)?;
+        let workers = if command.needs_workers() { Workers::start(&engine)? } else { Workers::none(&engine) };
+        let answer = command::execute(&engine, command);
+        let closed = engine.close_store(&workers);
+        let answer = answer?;
+        closed.map(|()| answer)
+    }
+}
+
+fn caller() -> Caller {
+    Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
 }
 
 /// What ends a daemon's wait.
@@ -155,6 +177,7 @@ struct Running {
     holder: crate::engine::lock::Holder,
     no_passthrough: Option<String>,
     events: mpsc::Sender<Event>,
+    read_only: bool,
 }
 
 impl Handler for Running {
@@ -220,5 +243,12 @@ impl Handler for Running {
                 Ok(())
             }
         }
+    }
+
+    fn execute(&self, command: Command) -> Result<Answer> {
+        if self.read_only && command.changes() {
+            return Err(Error::Refused("the mount is read-only; mount the store without ro".to_owned()));
+        }
+        command::execute(&self.engine, command)
     }
 }

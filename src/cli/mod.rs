@@ -24,6 +24,7 @@ use std::sync::Arc;
 use clap::Command;
 
 use crate::base::Result;
+use crate::command::Answer;
 use crate::control::Handler;
 use crate::options::MountOptions;
 use failure::{Failure, Outcome};
@@ -36,6 +37,14 @@ pub trait Daemon {
     /// Locks and opens `store` (absolute; made if it is not there), mounts it at `mountpoint` (absolute), calls `ready`
     /// once it is usable, and returns when the mount is gone, everything is durable and the lock is free.
     fn serve(&self, options: &MountOptions, store: &Path, mountpoint: &Path, ready: Ready<'_>) -> Result<()>;
+
+    /// Locks and opens `store`, which is there and not mounted, does what `command` asks, and closes the store in order.
+    fn execute(
+        &self,
+        options: &MountOptions,
+        store: &Path,
+        command: crate::command::Command,
+    ) -> Result<Answer>;
 }
 
 /// Runs the program: `args` with its own name first.

@@ -67,7 +67,9 @@ impl Client {
         let request = Request::Command { command };
         let mut keep = |part: String| {
             if text.len() + part.len() > ANSWER_BYTES_MAX {
-                return Err(Error::Refused("the daemon's answer does not end; see ckptfs.log in the store".into()));
+                return Err(Error::Refused(
+                    "the daemon's answer does not end; see ckptfs.log in the store".into(),
+                ));
             }
             text.push_str(&part);
             Ok(())

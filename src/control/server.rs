@@ -10,8 +10,8 @@ use std::io::{self, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::{Arc, mpsc};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -188,7 +188,8 @@ fn execute(command: Command, to: &mut &UnixStream, handler: &dyn Handler) -> io:
 }
 
 fn written(answer: &Answer) -> Result<String> {
-    let text = serde_json::to_string(answer).map_err(|error| Error::Refused(format!("cannot write JSON: {error}")))?;
+    let text = serde_json::to_string(answer)
+        .map_err(|error| Error::Refused(format!("cannot write JSON: {error}")))?;
     if text.len() > ANSWER_BYTES_MAX {
         return Err(Error::Refused("the answer is too long; ask for less of it, for example with -n".into()));
     }
@@ -198,7 +199,11 @@ fn written(answer: &Answer) -> Result<String> {
 fn send(text: &str, to: &mut &UnixStream) -> io::Result<()> {
     let mut rest = text;
     while !rest.is_empty() {
-        let (part, after) = rest.split_at(rest.floor_char_boundary(PART_BYTES_MAX));
+        let mut len = rest.len().min(PART_BYTES_MAX);
+        while !rest.is_char_boundary(len) {
+            len -= 1;
+        }
+        let (part, after) = rest.split_at(len);
         protocol::write_line(to, &Reply::Part { text: part.to_owned() })?;
         rest = after;
     }

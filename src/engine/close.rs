@@ -1,6 +1,6 @@
 //! Closing files.
 //!
-//! Order: the handle is gone, the inode's way with the last one; then the inode is let go, and whoever lets
+//! Order: history hears of the last writer's file, the handle is gone, the inode's way with the last one; then the inode is let go, and whoever lets
 //! go of an orphan last erases it; then the last writer's file waits to be sealed.
 
 use std::sync::Arc;
@@ -18,6 +18,12 @@ impl Engine {
         let Some(handle) = self.handles.remove(fh) else { return Err(Error::Errno(libc::EBADF)) };
         let live = &handle.live;
         let mut state = live.lock();
+        if handle.writable && state.writers == 1 {
+            // While it still counts as a writer: who destroys the file now finds either this handle or what is noted.
+            if let Err(error) = self.closed(live.ino) {
+                self.report(&error, "look at a closed file for history");
+            }
+        }
         state.handles -= 1;
         state.writers -= usize::from(handle.writable);
         if state.handles == 0 {
@@ -42,9 +48,6 @@ impl Engine {
         }
         if last_writer {
             self.schedule(live.ino);
-            if let Err(error) = self.closed(live.ino) {
-                self.report(&error, "look at a closed file for history");
-            }
         }
         Ok(())
     }

@@ -62,6 +62,10 @@ impl Layout {
     pub fn config(&self) -> PathBuf {
         self.root.join("config.toml")
     }
+    /// Where hot files are, when that is not in the store.
+    pub fn hot_place(&self) -> PathBuf {
+        self.root.join("hot.place")
+    }
     /// What the background daemon says.
     pub fn log(&self) -> PathBuf {
         self.root.join("ckptfs.log")

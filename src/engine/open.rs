@@ -95,6 +95,7 @@ impl Engine {
         flags: i32,
         caller: Caller,
     ) -> Result<(Attr, Opened)> {
+        self.before_next_save(parent, name)?;
         let (mut inode, hot) = self.make_with_hot(parent, name, mode, caller)?;
         // The kernel remembers these times: they must be those that a later stat reads from the hot file.
         let times = hot.file.metadata().context("stat", &self.hot.path(hot.id))?;
@@ -135,7 +136,7 @@ impl Engine {
         }
         let passthrough = self.passthrough_fits(flags) && !inode.daemon_only;
         if truncate {
-            self.before_destroyed(live.ino, "overwrite")?;
+            self.before_destroyed(live.ino, state.writers, "overwrite")?;
         }
         let content = if truncate {
             self.empty(live, &mut state, inode)?

@@ -25,6 +25,8 @@ use crate::seal::write;
 pub const SMALL_MAX_BYTES: u64 = 64 << 10;
 /// A batch is made durable at this size even when more files are due.
 const BATCH_MAX_BYTES: u64 = 256 << 20;
+/// How long a file that a version is being made of waits, at least.
+const AWAITS_VERSION: Duration = Duration::from_millis(500);
 /// How long a file that could not be sealed waits.
 const FAILED: Duration = Duration::from_secs(30);
 
@@ -144,6 +146,11 @@ impl Engine {
         let Some(inode) = self.ns.find_held(ino)? else { return Ok(None) };
         let Some(Content::Hot(hot)) = inode.content().copied() else { return Ok(None) };
         if state.writers > 0 || inode.nlink == 0 || self.unprovable.lock().contains(&ino) {
+            return Ok(None);
+        }
+        if self.awaits_version(&inode)? {
+            // The version that is to hold it seals it.
+            self.queue.again(ino, self.options.settle.max(AWAITS_VERSION));
             return Ok(None);
         }
         let (path, file) = (self.hot.path(hot), self.hot.open_unseen(hot)?);

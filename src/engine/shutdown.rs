@@ -1,6 +1,6 @@
 //! Ending in order, in bounded time.
 //!
-//! Order: no more requests come (the mount is gone), workers end, all hot files are made durable with one
+//! Order: no more requests come (the mount is gone), the last versions are recorded, workers end, all hot files are made durable with one
 //! system call, then the journal. If the disk is too slow for that, names are still made durable, and
 //! the next mount recovers as after a kill.
 
@@ -18,6 +18,10 @@ use crate::catalog::records::Content;
 
 /// How long the disk has to take all hot files. A preempted node gets 30 s in all, we promise 10.
 const FLUSH_MAX: Duration = Duration::from_secs(8);
+/// How long an end waits for the last versions: they are recorded at once, and are made later if need be.
+const VERSIONS_MAX: Duration = Duration::from_secs(2);
+/// How long versions are waited for when everything is to be sealed.
+const VERSIONS_BEFORE_SEALING_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long [`Engine::seal_all`] waits for files that are still open or mapped.
 const NO_PROGRESS_MAX: Duration = Duration::from_secs(4);
 
@@ -35,6 +39,18 @@ impl Engine {
     pub fn shut_down(self: &Arc<Self>, workers: &Workers, end: End) -> Result<()> {
         // A mount that is still busy at a signal is told EROFS from here on.
         self.closing.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.last_versions(end);
+        self.end(workers, end)
+    }
+
+    /// Ends the use of a store that was opened for one command: what waits to be sealed or to become a version goes on
+    /// waiting for the next mount.
+    pub fn close_store(self: &Arc<Self>, workers: &Workers) -> Result<()> {
+        self.closing.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.end(workers, End::Unused)
+    }
+
+    fn end(self: &Arc<Self>, workers: &Workers, end: End) -> Result<()> {
         workers.stop();
         self.record_grown()?;
         self.make_durable()?;
@@ -44,6 +60,17 @@ impl Engine {
         match end {
             End::Unused => self.ns.meta().close(),
             End::InUse => Ok(()),
+        }
+    }
+
+    /// Makes a version of everything new. What takes longer than there is time for is made after the next mount.
+    fn last_versions(&self, end: End) {
+        let limit = match end {
+            End::Unused => VERSIONS_MAX,
+            End::InUse => VERSIONS_MAX / 4,
+        };
+        if let Err(error) = self.finish_versions("unmount", limit) {
+            self.report(&error, "make the last versions");
         }
     }
 
@@ -93,6 +120,8 @@ impl Engine {
 
     /// Seals every file that is at rest; `monitor` hears of files. Returns when none is left that can be.
     pub fn seal_all(&self, monitor: &dyn Monitor) -> Result<()> {
+        monitor.begin("making the last versions", 0);
+        self.finish_versions("unmount", VERSIONS_BEFORE_SEALING_MAX)?;
         let (total, working) = self.queue.len();
         let total = total + working;
         monitor.begin("sealing", total as u64);

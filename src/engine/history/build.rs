@@ -4,12 +4,12 @@
 //! durable; then live files are recorded as sealed, and retention is asked. A failure before the record leaves the moment
 //! as it is, to be tried again; a kill at any point does the same.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::super::Engine;
 use super::facts::{Progress, Standing};
-use super::walk::{Known, Walk};
+use super::trigger::is_settled;
+use super::walk::{Known, KnownFile, Walk, is_temporary_path};
 use crate::base::id::ChunkId;
 use crate::base::priority::make_thread_idle;
 use crate::base::{Error, Result};
@@ -19,6 +19,7 @@ use crate::content::tree::{Body, Entry, Node};
 use crate::journal::Op;
 use crate::namespace::snapshot::Snapshot;
 use crate::pack::Kind;
+use crate::version::names::is_temporary;
 use crate::version::record::{self, Pending, Run, Version};
 use crate::version::trees::Trees;
 
@@ -127,9 +128,10 @@ impl Engine {
         walk: &mut Walk<'_>,
     ) -> Result<(Made, Vec<HotId>, u64)> {
         let top = walk.tree(snapshot.dir)?;
-        if (walk.new.is_empty() && !about.always)
-            || self.ns.find(snapshot.dir)?.is_none() && walk.new.is_empty()
-        {
+        // A save that goes on is not what this version is made of.
+        let settled = is_settled(&about.trigger);
+        let new = walk.new.iter().any(|file| settled || !is_temporary_path(&file.path));
+        if !new && (!about.always || self.ns.find(snapshot.dir)?.is_none()) {
             let (gone, seq) = self.ns.end_snapshot(snapshot.id, Vec::new())?;
             return Ok((Made::Nothing, gone, seq));
         }
@@ -209,11 +211,13 @@ impl Engine {
     fn contents_of_newest(&self, run: RunId) -> Result<Known> {
         let Some(newest) = self.versions(run)?.pop() else { return Ok(Known::new()) };
         let trees = Trees::new(&self.packs);
-        let mut known: HashMap<ChunkId, _> = HashMap::new();
+        let mut known = Known::new();
         let Body::Dir { tree, .. } = trees.top(&newest.tree)?.body else { return Ok(known) };
-        trees.each(&tree, &mut |_, entry| {
+        trees.each(&tree, &mut |path, entry| {
             if let Body::File { content, format, soundness, .. } = entry.body {
-                known.insert(content, (format, soundness));
+                let temporary = is_temporary(&entry.name) || is_temporary_path(path);
+                let known = known.entry(content).or_insert(KnownFile { format, soundness, temporary });
+                known.temporary &= temporary;
             }
             Ok(())
         })?;

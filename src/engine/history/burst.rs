@@ -18,6 +18,25 @@ pub(super) struct Fresh {
     pub(super) order: u64,
     /// The process that opened it for writing, if that is known.
     pub(super) pid: u32,
+    /// Which save its name says that it belongs to.
+    pub(super) save: Save,
+}
+
+/// Step and epoch, as far as names tell them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Save {
+    pub(super) step: Option<u64>,
+    pub(super) epoch: Option<u64>,
+}
+
+impl Save {
+    /// Whether both are told, and are not the same save.
+    pub(super) fn differs(&self, other: &Save) -> bool {
+        match (self.step, other.step) {
+            (Some(one), Some(other)) => one != other,
+            _ => matches!((self.epoch, other.epoch), (Some(one), Some(other)) if one != other),
+        }
+    }
 }
 
 /// All files that are in no version yet.
@@ -33,10 +52,10 @@ pub(super) struct Bursts {
 
 impl Bursts {
     /// File `ino` of `run` is complete since `at`.
-    pub(super) fn note(&mut self, ino: Ino, run: Ino, at: Instant, pid: u32) {
+    pub(super) fn note(&mut self, ino: Ino, run: Ino, at: Instant, pid: u32, save: Save) {
         self.order += 1;
         let pid = if pid == 0 { self.files.get(&ino).map_or(0, |fresh| fresh.pid) } else { pid };
-        self.files.insert(ino, Fresh { run, at, order: self.order, pid });
+        self.files.insert(ino, Fresh { run, at, order: self.order, pid, save });
         let last = self.last.entry(run).or_insert(at);
         *last = (*last).max(at);
     }
@@ -79,6 +98,11 @@ impl Bursts {
         self.files.values().any(|other| other.run == fresh.run && other.order > fresh.order)
     }
 
+    /// Whether files of another save than `save` wait in `run`.
+    pub(super) fn has_other_save(&self, run: Ino, save: &Save) -> bool {
+        self.files.values().any(|fresh| fresh.run == run && fresh.save.differs(save))
+    }
+
     pub(super) fn files(&self) -> Vec<(Ino, Fresh)> {
         self.files.iter().map(|(ino, fresh)| (*ino, *fresh)).collect()
     }
@@ -111,9 +135,9 @@ mod tests {
     #[test]
     fn a_run_is_due_when_its_last_file_is_old_enough() {
         let (mut bursts, start) = (Bursts::default(), Instant::now());
-        bursts.note(10, 1, start, 7);
-        bursts.note(11, 1, start + Duration::from_secs(1), 0);
-        bursts.note(20, 2, start, 0);
+        bursts.note(10, 1, start, 7, Save::default());
+        bursts.note(11, 1, start + Duration::from_secs(1), 0, Save::default());
+        bursts.note(20, 2, start, 0, Save::default());
         assert_eq!(bursts.due(start + SETTLE, SETTLE), [2]);
         assert_eq!(bursts.next_due(SETTLE), Some(start + SETTLE));
         bursts.forget(20);
@@ -125,13 +149,26 @@ mod tests {
     }
 
     #[test]
+    fn another_step_is_another_save_and_a_name_without_one_is_of_any() {
+        let save = |step, epoch| Save { step, epoch };
+        let mut bursts = Bursts::default();
+        bursts.note(10, 1, Instant::now(), 0, save(Some(5), Some(1)));
+        assert!(bursts.has_other_save(1, &save(Some(6), Some(1))));
+        assert!(bursts.has_other_save(1, &save(None, Some(2))));
+        assert!(!bursts.has_other_save(1, &save(Some(5), Some(2))));
+        assert!(
+            !bursts.has_other_save(1, &Save::default()) && !bursts.has_other_save(2, &save(Some(6), None))
+        );
+    }
+
+    #[test]
     fn what_happened_again_since_it_was_listed_stays() {
         let (mut bursts, start) = (Bursts::default(), Instant::now());
-        bursts.note(10, 1, start, 7);
-        bursts.note(11, 1, start, 7);
+        bursts.note(10, 1, start, 7, Save::default());
+        bursts.note(11, 1, start, 7, Save::default());
         let listed = bursts.files();
         assert!(bursts.has_newer(&bursts.get(10).unwrap()) && !bursts.has_newer(&bursts.get(11).unwrap()));
-        bursts.note(10, 1, start + SETTLE, 0);
+        bursts.note(10, 1, start + SETTLE, 0, Save::default());
         bursts.forget_unchanged(&listed);
         assert_eq!(bursts.get(10).map(|fresh| fresh.pid), Some(7), "the writer is remembered");
         assert_eq!(bursts.get(11), None);

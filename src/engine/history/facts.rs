@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::walk::{NewFile, Walk};
+use super::trigger::is_settled;
+use super::walk::{NewFile, Walk, is_temporary_path};
 use crate::base::Result;
 use crate::catalog::keys::Ino;
 use crate::content::tree::Soundness;
 use crate::formats::{self, Format};
-use crate::version::names::{facts_of_path, is_temporary};
+use crate::version::names::facts_of_path;
 
 /// Extended attributes with which a script says what it saved.
 const XATTR: &[u8] = b"user.ckptfs.";
@@ -19,7 +20,7 @@ const TRAINER_STATE_MAX: u64 = 16 << 20;
 /// Reasons that are recorded.
 const REASONS_MAX: usize = 8;
 /// Triggers that are no marker: nothing has said that a save is finished.
-const UNMARKED: [&str; 6] = ["quiet", "overwrite", "delete", "snapshot", "unmount", "restore"];
+const UNMARKED: [&str; 7] = ["quiet", "next-save", "overwrite", "delete", "snapshot", "unmount", "restore"];
 
 /// Whether a version can be resumed from, and why not.
 #[derive(Debug)]
@@ -44,8 +45,8 @@ impl Walk<'_> {
         let (mut incomplete, mut invalid) = (self.missing.clone(), Vec::new());
         for file in &self.new {
             let name = || String::from_utf8_lossy(&file.path.join(&b'/')).into_owned();
-            if file.path.iter().any(|part| is_temporary(part)) {
-                if !marked {
+            if is_temporary_path(&file.path) {
+                if is_settled(trigger) {
                     incomplete.push(format!("{}: left under a temporary name", name()));
                 }
                 continue;

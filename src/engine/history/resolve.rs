@@ -4,6 +4,8 @@
 //! sealing has (lease, epoch). One that is being written is copied first and marked as such. A file that is opened for
 //! writing meanwhile has had its bytes kept by `protect`: the moment is asked again where they are.
 
+use std::time::Duration;
+
 use super::super::Engine;
 use super::super::attr::merge_times;
 use super::super::sealer::Packed;
@@ -15,6 +17,8 @@ use crate::catalog::records::{Content, Inode, Sealed};
 use crate::hot::lease;
 use crate::seal::write;
 
+/// How long the kernel takes to tell of a close, at most a few times over.
+const CLOSING: Duration = Duration::from_millis(10);
 /// How often a file that changes while it is sealed is tried again.
 const TRIES: usize = 16;
 
@@ -69,6 +73,12 @@ impl Walk<'_> {
             (live.epoch(), is_content, quiet && lease::is_quiet(&file, &path)?)
         };
         if !quiet {
+            if self.patience > 0 {
+                // A close of a moment ago may not have been told yet.
+                self.patience -= 1;
+                std::thread::sleep(CLOSING);
+                return Err(changed());
+            }
             return self.seal_copy(inode, hot);
         }
         let attr = engine.hot.attr(hot)?;

@@ -66,7 +66,7 @@ impl World {
 
     /// Makes all versions that are due or could be, and lists those of the run at `dir`.
     pub(super) fn versions(&self, dir: Ino) -> Vec<Version> {
-        self.engine.finish_versions(LONG).unwrap();
+        self.engine.finish_versions("quiet", LONG).unwrap();
         match self.engine.run_at(dir) {
             Some((run, _)) => self.engine.versions(run).unwrap(),
             None => Vec::new(),

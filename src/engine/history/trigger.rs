@@ -11,7 +11,12 @@ use super::burst::Fresh;
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{Ino, SnapshotId};
+use crate::catalog::records::Inode;
+use crate::version::names::is_temporary;
 use crate::version::record::{self, Pending};
+
+/// How often files are sorted into runs when all runs are to be settled at once.
+const SETTLE_ROUNDS_MAX: usize = 16;
 
 /// Why a version is made, and what it is to be.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +35,11 @@ impl Wanted {
     }
 }
 
+/// Whether a trigger means that nothing is going on in the run: what has a temporary name is then left over.
+pub(super) fn is_settled(trigger: &str) -> bool {
+    matches!(trigger, "quiet" | "unmount")
+}
+
 impl Engine {
     /// Records the moment of the run at directory `dir`, to make a version of. `None` when the run is not versioned.
     pub(super) fn begin_version(&self, dir: Ino, wanted: Wanted) -> Result<Option<SnapshotId>> {
@@ -40,7 +50,7 @@ impl Engine {
             bursts.forget_unchanged(&gone);
             return Ok(None);
         }
-        let taken = self.fresh_below(dir)?;
+        let taken = self.fresh_below(dir, is_settled(&wanted.trigger))?;
         let newest = taken.iter().filter(|(_, fresh)| fresh.pid != 0).max_by_key(|(_, fresh)| fresh.order);
         let now = Time::now();
         let about = Pending {
@@ -59,22 +69,28 @@ impl Engine {
         Ok(Some(id))
     }
 
-    /// The fresh files in directory `dir` and below.
-    fn fresh_below(&self, dir: Ino) -> Result<Vec<(Ino, Fresh)>> {
+    /// The fresh files in directory `dir` and below. What still has a temporary name belongs to a save that goes on,
+    /// unless all is `settled`.
+    fn fresh_below(&self, dir: Ino, settled: bool) -> Result<Vec<(Ino, Fresh)>> {
         let listed = self.history.bursts.lock().files();
         let mut taken = Vec::new();
         for (ino, fresh) in listed {
-            let gone = || -> Result<bool> {
-                match self.ns.find(ino)? {
-                    Some(inode) => self.ns.is_below(&inode, dir),
-                    None => Ok(true),
-                }
+            let Some(inode) = self.ns.find(ino)? else {
+                taken.push((ino, fresh));
+                continue;
             };
-            if fresh.run == dir || gone()? {
+            let belongs = fresh.run == dir || self.ns.is_below(&inode, dir)?;
+            if belongs && (settled || !self.has_temporary_name(&inode)?) {
                 taken.push((ino, fresh));
             }
         }
         Ok(taken)
+    }
+
+    /// Whether a file, or a directory above it, has a temporary name.
+    fn has_temporary_name(&self, inode: &Inode) -> Result<bool> {
+        let Some(home) = &inode.home else { return Ok(false) };
+        Ok(is_temporary(&home.name) || self.chain(home.parent)?.iter().any(|(_, name)| is_temporary(name)))
     }
 
     /// Makes versions of runs that have come to rest, until stopped.
@@ -93,7 +109,7 @@ impl Engine {
                 }
             }
             self.look_at_writers();
-            if let Err(error) = self.settle_due() {
+            if let Err(error) = self.settle_due("quiet") {
                 self.report(&error, "make a version of a run that has come to rest");
                 std::thread::sleep(Duration::from_millis(200));
             }
@@ -101,7 +117,7 @@ impl Engine {
     }
 
     /// Begins a version of every run that is due.
-    fn settle_due(&self) -> Result<()> {
+    fn settle_due(&self, trigger: &str) -> Result<()> {
         let settle = self.options.history.settle;
         let due = self.history.bursts.lock().due(Instant::now(), settle);
         for run in due {
@@ -111,7 +127,7 @@ impl Engine {
                 self.history.bursts.lock().postpone(run, Instant::now());
                 continue;
             }
-            match self.begin_version(run, Wanted::by("quiet")) {
+            match self.begin_version(run, Wanted::by(trigger)) {
                 Err(Error::Errno(libc::ENOENT)) => {
                     // The directory went away meanwhile, and its files with it.
                     let mut bursts = self.history.bursts.lock();
@@ -139,21 +155,28 @@ impl Engine {
             if now == run {
                 left = true;
             } else {
-                self.history.bursts.lock().note(ino, now, fresh.at, fresh.pid);
+                self.history.bursts.lock().note(ino, now, fresh.at, fresh.pid, fresh.save);
                 self.history.bursts.lock().drop_run(run);
             }
         }
         Ok(!left)
     }
 
-    /// Begins a version of every run that has something new, and waits until all are made, at most `limit`.
-    pub fn finish_versions(&self, limit: Duration) -> Result<()> {
+    /// Begins a version of every run that has something new, as made by `trigger`, and waits until all are made, at most
+    /// `limit`: what is begun and not made by then is made after the next mount.
+    pub fn finish_versions(&self, trigger: &str, limit: Duration) -> Result<()> {
         let began = Instant::now();
         self.history.hurry(true);
-        while began.elapsed() < limit && !self.history.bursts.lock().is_empty() {
-            self.settle_due()?;
+        let mut begun = Ok(());
+        for _ in 0..SETTLE_ROUNDS_MAX {
+            // A second round finds files that turned out to belong to another run.
+            begun = self.settle_due(trigger);
+            if begun.is_err() || self.history.bursts.lock().is_empty() {
+                break;
+            }
         }
         self.history.hurry(false);
+        begun?;
         self.history.wait_idle(limit.saturating_sub(began.elapsed()));
         Ok(())
     }

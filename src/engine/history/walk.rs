@@ -18,9 +18,23 @@ use crate::formats::{self, Facts, Format};
 use crate::namespace::readdir::Entry;
 use crate::namespace::snapshot::View;
 use crate::pack::{Kind, PackBatch};
+use crate::version::names::is_temporary;
 
-/// What an earlier version knows of a content: the number of its format, and what was found of its bytes.
-pub(super) type Known = HashMap<ChunkId, (u8, Soundness)>;
+/// How often a walk waits for files that seem to be written.
+const PATIENCE: u32 = 8;
+
+/// What the version before knows of a content.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownFile {
+    /// The number of its format.
+    pub(super) format: u8,
+    pub(super) soundness: Soundness,
+    /// It was there under a temporary name only.
+    pub(super) temporary: bool,
+}
+
+/// The contents of the version before.
+pub(super) type Known = HashMap<ChunkId, KnownFile>;
 
 /// A checkpoint file whose content no earlier version has.
 #[derive(Debug)]
@@ -42,12 +56,12 @@ pub(super) struct Walk<'a> {
     pub(super) batch: PackBatch,
     /// The contents of the version before.
     pub(super) known: &'a Known,
-    /// All contents of this one.
-    pub(super) seen: Known,
     pub(super) published: Vec<Packed>,
     /// Copies of files that were being written, to be deleted at the end.
     pub(super) copies: Vec<HotId>,
     pub(super) new: Vec<NewFile>,
+    /// How often a file that seems to be written may still be waited for.
+    pub(super) patience: u32,
     /// What could not be taken, in words.
     pub(super) missing: Vec<String>,
     /// Hard links are resolved once.
@@ -71,10 +85,10 @@ impl<'a> Walk<'a> {
             view,
             batch: engine.packs.writer()?,
             known,
-            seen: Known::new(),
             published: Vec::new(),
             copies: Vec::new(),
             new: Vec::new(),
+            patience: PATIENCE,
             missing: Vec::new(),
             links: HashMap::new(),
         })
@@ -176,11 +190,12 @@ impl<'a> Walk<'a> {
 
     fn body(&mut self, inode: &Inode, dir: Ino, path: Vec<Vec<u8>>, file: &Resolved) -> Result<tree::Body> {
         let sealed = file.sealed;
-        let (format, soundness) = match self.known.get(&sealed.id) {
-            Some(known) => *known,
-            None => self.look(inode, dir, path, file)?,
+        let known = self.known.get(&sealed.id);
+        let (format, soundness) = match known {
+            // A file that gets its name only now is new by that.
+            Some(known) if !known.temporary || is_temporary_path(&path) => (known.format, known.soundness),
+            _ => self.look(inode, dir, path, file)?,
         };
-        self.seen.insert(sealed.id, (format, soundness));
         Ok(tree::Body::File {
             content: sealed.id,
             size: sealed.size,
@@ -213,4 +228,9 @@ impl<'a> Walk<'a> {
         self.new.push(NewFile { path, dir, ino: inode.ino, format, soundness, why, facts });
         Ok((format as u8, soundness))
     }
+}
+
+/// Whether one of the names that lead to a file is a temporary one.
+pub(super) fn is_temporary_path(path: &[Vec<u8>]) -> bool {
+    path.iter().any(|name| is_temporary(name))
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::super::Engine;
 use super::super::live::Way;
+use super::burst::Save;
 use super::trigger::Wanted;
 use crate::base::Result;
 use crate::catalog::keys::Ino;
@@ -15,7 +16,7 @@ use crate::catalog::records::{Content, Home, Inode};
 use crate::formats::{self, Format, Validity};
 use crate::namespace::rename::{Over, Place};
 use crate::version::marker::{Committed, Event, Marker, marker_of};
-use crate::version::names::{is_bare_step, is_temporary};
+use crate::version::names::{facts_of_path, is_bare_step, is_temporary};
 
 /// The longest text of a marker that is read, in bytes.
 const MARKER_BYTES_MAX: usize = 4096;
@@ -42,8 +43,7 @@ impl Engine {
         let Some(inode) = self.ns.find(ino)? else { return Ok(()) };
         let Some(home) = inode.home.clone() else { return Ok(()) };
         if self.is_fresh(&inode, &home)? {
-            let run = self.run_dir_of(&home.name, home.parent)?;
-            self.note(ino, run, pid);
+            self.note(ino, &home, pid)?;
         }
         self.marked(&Event::Closed { name: &home.name }, home.parent, ino)
     }
@@ -53,19 +53,53 @@ impl Engine {
         let Some(inode) = self.ns.find(ino)? else { return Ok(()) };
         let Some(home) = inode.home.clone() else { return Ok(()) };
         if self.is_fresh(&inode, &home)? {
-            self.note(ino, self.run_dir_of(&home.name, home.parent)?, 0);
+            self.note(ino, &home, 0)?;
         }
         Ok(())
     }
 
-    fn note(&self, ino: Ino, run: Ino, pid: u32) {
+    /// Whether a version that is to hold the bytes of `inode` is in the making or yet to come.
+    pub(in super::super) fn awaits_version(&self, inode: &Inode) -> Result<bool> {
+        Ok(self.history.bursts.lock().get(inode.ino).is_some() || self.ns.is_in_snapshot(inode)?)
+    }
+
+    fn note(&self, ino: Ino, home: &Home, pid: u32) -> Result<()> {
+        let (run, save) = self.save_of(&home.name, home.parent)?;
         let mut bursts = self.history.bursts.lock();
         let idle = bursts.is_empty();
-        bursts.note(ino, run, Instant::now(), pid);
+        bursts.note(ino, run, Instant::now(), pid, save);
         drop(bursts);
         if idle {
             self.history.settling.notify_all();
         }
+        Ok(())
+    }
+
+    /// The run of a file called `name` in `dir`, and which save of it the names say that it belongs to.
+    fn save_of(&self, name: &[u8], dir: Ino) -> Result<(Ino, Save)> {
+        let run = self.run_dir_of(name, dir)?;
+        let chain = self.chain(dir)?;
+        let above = chain.iter().take_while(|(ino, _)| *ino != run).map(|(_, name)| name.as_slice());
+        let mut path: Vec<&[u8]> = above.collect();
+        path.reverse();
+        path.push(name);
+        let facts = facts_of_path(&path);
+        Ok((run, Save { step: facts.step, epoch: facts.epoch }))
+    }
+
+    /// A file is about to be made, or to get its name: if names say that it is of another save than what waits in its run,
+    /// that one is finished.
+    pub(in super::super) fn before_next_save(&self, dir: Ino, name: &[u8]) -> Result<()> {
+        if self.history.bursts.lock().is_empty() {
+            return Ok(());
+        }
+        let (run, save) = self.save_of(name, dir)?;
+        let other = self.history.bursts.lock().has_other_save(run, &save);
+        // Ranks that are slower than the first one still write theirs.
+        if other && !self.is_being_written(run)? {
+            self.begin_version(run, Wanted::by("next-save"))?;
+        }
+        Ok(())
     }
 
     /// Whether a file has checkpoint content that no version can have yet.
@@ -156,10 +190,11 @@ impl Engine {
         if let (Some(target), Over::Replace) = (target, over) {
             let moving = self.ns.entry(from.parent, from.name)?;
             if moving.is_some_and(|moving| moving.ino != target.ino) {
-                self.before_destroyed(target.ino, "overwrite")?;
+                self.before_destroyed(target.ino, self.writers(target.ino), "overwrite")?;
                 dying = self.run_dying(target.ino)?;
             }
         }
+        self.before_next_save(to.parent, to.name)?;
         self.ns.rename(from, to, over)?;
         if let Some((id, path)) = dying {
             self.run_died(id, path)?;
@@ -173,8 +208,7 @@ impl Engine {
         let is_dir = moved.kind == libc::S_IFDIR;
         let fresh = self.history.bursts.lock().get(moved.ino);
         if let Some(fresh) = fresh {
-            let run = self.run_dir_of(to.name, to.parent)?;
-            self.note(moved.ino, run, fresh.pid);
+            self.note(moved.ino, &to.into(), fresh.pid)?;
         }
         let event = Event::Renamed { from: from.name, to: to.name, is_dir };
         self.marked(&event, to.parent, moved.ino)
@@ -210,25 +244,31 @@ impl Engine {
         let temporary = !self.history.bursts.lock().has_newer(&fresh)
             || self.chain(parent)?.iter().map(|(_, name)| name.as_slice()).chain([name]).any(is_temporary);
         if !temporary {
-            self.before_destroyed(entry.ino, "delete")?;
+            self.before_destroyed(entry.ino, 0, "delete")?;
         }
         self.history.bursts.lock().forget(entry.ino);
         Ok(())
     }
 
-    /// The bytes of `ino` are about to go: if they are whole checkpoint content that is in no version, one is begun.
-    pub(in super::super) fn before_destroyed(&self, ino: Ino, trigger: &str) -> Result<()> {
+    /// The bytes of `ino`, which `writers` handles may write, are about to go: if they are whole checkpoint content that is
+    /// in no version, one is begun.
+    ///
+    /// A handle that its program has closed may still count as a writer: the kernel tells of a close a moment later.
+    pub(in super::super) fn before_destroyed(&self, ino: Ino, writers: usize, trigger: &str) -> Result<()> {
         let fresh = self.history.bursts.lock().get(ino);
-        let Some(fresh) = fresh else { return Ok(()) };
+        if fresh.is_none() && writers == 0 {
+            return Ok(());
+        }
         let Some(inode) = self.ns.find(ino)? else { return Ok(()) };
+        let Some(home) = &inode.home else { return Ok(()) };
         if self.is_whole(&inode)? {
-            let run = match &inode.home {
-                Some(home) => self.run_dir_of(&home.name, home.parent)?,
-                None => fresh.run,
-            };
-            self.begin_version(run, Wanted::by(trigger))?;
+            self.begin_version(self.run_dir_of(&home.name, home.parent)?, Wanted::by(trigger))?;
         }
         Ok(())
+    }
+
+    fn writers(&self, ino: Ino) -> usize {
+        self.live.get(ino).lock().writers
     }
 
     /// The path of a file below the mount.
