@@ -37,6 +37,7 @@ mod tensorflow_tests;
 
 pub use best::best;
 pub use deleted::{plan_deleted, run_is_over};
+pub use duration::format as duration_text;
 pub use overrides::{DEFAULT, Overrides};
 pub use plan::{Candidate, plan, plan_since};
 pub use policy::{Mode, Policy};
