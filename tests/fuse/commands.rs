@@ -251,11 +251,11 @@ fn a_policy_is_set_for_a_run_and_for_the_mount_and_prune_does_it() {
     assert_eq!(value(&["policy", "get", &exp], "max_to_keep"), pair("10", "default"));
     refused(&["policy", "set", &exp, "keep_best=2"], 1, &["keep_best", "monitor"]);
     json(&["policy", "set", &exp, "max_to_keep=2"]);
-    json(&["policy", "set", "--default", &root, "keep_daily=5", "max-to-keep=3"]);
+    json(&["policy", "set", "--default", &root, "incomplete_max=5", "max-to-keep=3"]);
     assert_eq!(value(&["policy", "get", &exp], "max_to_keep"), pair("2", "run"));
     assert_eq!(value(&["policy", "get", "--default", &root], "max_to_keep"), pair("3", "mount"));
     assert!(
-        fs::read_to_string(mount.store().join("config.toml")).unwrap().contains("\nkeep_daily = \"5\"\n")
+        fs::read_to_string(mount.store().join("config.toml")).unwrap().contains("\nincomplete_max = \"5\"\n")
     );
     let plan = json(&["prune", &exp, "--dry-run"]);
     let stays = |plan: &Value| -> Vec<bool> {
@@ -266,17 +266,17 @@ fn a_policy_is_set_for_a_run_and_for_the_mount_and_prune_does_it() {
     assert_eq!(numbers(&[&exp]), [4, 3, 2, 1]);
 
     assert!(mount.unmount().status.success());
-    assert_eq!(value(&["policy", "get", &store], "keep_daily"), pair("5", "mount"));
+    assert_eq!(value(&["policy", "get", &store], "incomplete_max"), pair("5", "mount"));
     assert_eq!(json(&["policy", "set", &store, "max_to_keep=default"])["run"], "exp");
     assert_eq!(stays(&json(&["prune", &store, "--dry-run"])), [true, true, true, false]);
     assert_eq!(json(&["prune", "--all", &store])[0]["removed"], 1);
     assert_eq!(numbers(&[&store]), [4, 3, 2]);
     refused(&["undelete", "1", &store], 1, &["000001", "cannot come back"]);
-    json(&["policy", "set", "--default", &store, "keep_daily=default", "max_to_keep=2"]);
+    json(&["policy", "set", "--default", &store, "incomplete_max=default", "max_to_keep=2"]);
     mount.set_option("ro");
     mount.mount();
     assert_eq!(value(&["policy", "get", &exp], "max_to_keep"), pair("2", "mount"));
-    assert_eq!(value(&["policy", "get", &exp], "keep_daily"), pair("off", "default"));
+    assert_eq!(value(&["policy", "get", &exp], "incomplete_max"), pair("3", "default"));
     refused(&["prune", &exp], 1, &["read-only"]);
     assert!(shown(&["prune", &exp, "--dry-run"]).contains("1 of 3 would be removed"));
     mount.no_faults();
