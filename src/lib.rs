@@ -20,7 +20,11 @@ pub mod retention;
 pub mod seal;
 pub mod version;
 
+pub mod options;
+
 pub mod engine;
+
+pub mod command;
 
 pub mod cli;
 pub mod control;

@@ -7,13 +7,15 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use crate::base::config::{self, MountOptions};
+use crate::base::clock::rfc3339;
 use crate::base::monitor::{Monitor, Silent};
 use crate::base::{Error, IoContext, Result};
 use crate::cli::{Daemon, Ready};
-use crate::control::status::{LastError, PassthroughStatus, Sealing, Status, path_text, rfc3339};
+use crate::command::{self, Answer, Command};
+use crate::control::status::{LastError, PassthroughStatus, Sealing, Status, path_text};
 use crate::control::{Handler, Leave};
-use crate::engine::history::HistoryOptions;
+use crate::engine::history::{HistoryOptions, Snapdir, SnapshotAdmin};
+use crate::engine::hot_place;
 use crate::engine::layout::Store;
 use crate::engine::shutdown::End;
 use crate::engine::status::Report;
@@ -22,6 +24,7 @@ use crate::engine::{Engine, Options};
 use crate::fuse::session::Unmounter;
 use crate::fuse::{MountSpec, Mounted, Passthrough};
 use crate::namespace::Caller;
+use crate::options::{self, MountOptions};
 
 /// How long those who use the mount may stay after a signal.
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);
@@ -34,8 +37,8 @@ impl Daemon for Filesystem {
     fn serve(&self, options: &MountOptions, store: &Path, mountpoint: &Path, ready: Ready<'_>) -> Result<()> {
         let store = Store::open(store, mountpoint)?;
         let root = store.layout.root().to_owned();
-        let owner =
-            Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+        let owner = caller();
+        hot_place::remember(&store.layout, &options.hot_folder(&root))?;
         let engine = Engine::start(&root, engine_options(options, &root, mountpoint)?, owner, &Silent)?;
         let mounted = Mounted::new(engine.clone(), &mount_spec(options, &root, mountpoint))?;
         let workers = Workers::start(&engine)?;
@@ -48,6 +51,7 @@ impl Daemon for Filesystem {
             holder: store.lock.holder().clone(),
             no_passthrough: mounted.no_passthrough.clone(),
             events: ended.clone(),
+            read_only: options.ro,
         });
         let serve = move || {
             let served = mounted.serve();
@@ -65,6 +69,25 @@ impl Daemon for Filesystem {
         let end = wait_for_end(&events)?;
         engine.shut_down(&workers, end)
     }
+
+    fn execute(&self, options: &MountOptions, store: &Path, command: Command) -> Result<Answer> {
+        // No mountpoint: that is how others see that a command holds the store.
+        let store = Store::open(store, Path::new(""))?;
+        let root = store.layout.root().to_owned();
+        let mut options = options.clone();
+        options.hot = hot_place::recall(&store.layout)?.or(options.hot);
+        let engine =
+            Engine::start(&root, engine_options(&options, &root, Path::new(""))?, caller(), &Silent)?;
+        let workers = if command.needs_workers() { Workers::start(&engine)? } else { Workers::none(&engine) };
+        let answer = command::execute(&engine, command);
+        let closed = engine.close_store(&workers);
+        let answer = answer?;
+        closed.map(|()| answer)
+    }
+}
+
+fn caller() -> Caller {
+    Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
 }
 
 /// What ends a daemon's wait.
@@ -103,13 +126,30 @@ fn engine_options(options: &MountOptions, store: &Path, mountpoint: &Path) -> Re
         hydrate_threads: cores.min(8),
         hot: Some(options.hot_folder(store)),
         meta: crate::meta::Options::default(),
-        history: HistoryOptions {
-            settle: options.settle,
-            provenance: true,
-            mountpoint: mountpoint.to_owned(),
-            ..HistoryOptions::default()
-        },
+        history: history_options(options, mountpoint),
     })
+}
+
+fn history_options(options: &MountOptions, mountpoint: &Path) -> HistoryOptions {
+    HistoryOptions {
+        settle: options.settle,
+        runs: options.runs.clone(),
+        policy: options.policy.clone(),
+        provenance: options.provenance != options::Provenance::Off,
+        provenance_args: options.provenance == options::Provenance::Args,
+        mountpoint: mountpoint.to_owned(),
+        snapdir: match options.snapdir {
+            options::Snapdir::Hidden => Snapdir::Hidden,
+            options::Snapdir::Visible => Snapdir::Visible,
+            options::Snapdir::Disabled => Snapdir::Disabled,
+        },
+        snapdir_name: options.snapdir_name.clone(),
+        snapshot_admin: match options.snapshot_admin {
+            options::SnapshotAdmin::Owner => SnapshotAdmin::Owner,
+            options::SnapshotAdmin::Root => SnapshotAdmin::Root,
+        },
+        min_free: options.min_free.unwrap_or(0),
+    }
 }
 
 fn mount_spec(options: &MountOptions, store: &Path, mountpoint: &Path) -> MountSpec {
@@ -122,9 +162,9 @@ fn mount_spec(options: &MountOptions, store: &Path, mountpoint: &Path) -> MountS
         dev: options.dev,
         noexec: options.noexec,
         passthrough: match options.passthrough {
-            config::Passthrough::Auto => Passthrough::Auto,
-            config::Passthrough::On => Passthrough::On,
-            config::Passthrough::Off => Passthrough::Off,
+            options::Passthrough::Auto => Passthrough::Auto,
+            options::Passthrough::On => Passthrough::On,
+            options::Passthrough::Off => Passthrough::Off,
         },
     }
 }
@@ -137,6 +177,7 @@ struct Running {
     holder: crate::engine::lock::Holder,
     no_passthrough: Option<String>,
     events: mpsc::Sender<Event>,
+    read_only: bool,
 }
 
 impl Handler for Running {
@@ -202,5 +243,12 @@ impl Handler for Running {
                 Ok(())
             }
         }
+    }
+
+    fn execute(&self, command: Command) -> Result<Answer> {
+        if self.read_only && command.changes() {
+            return Err(Error::Refused("the mount is read-only; mount the store without ro".to_owned()));
+        }
+        command::execute(&self.engine, command)
     }
 }

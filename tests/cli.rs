@@ -33,9 +33,18 @@ fn wrong_usage_is_one_line_with_exit_code_2() {
     refused(&["mount", "/s", "/m", "-o", "hot_cach=1"], 2, &["'hot_cach'", "'hot_cache'"]);
     refused(&["mount", "/s", "/m", "--cache", "lots"], 2, &["cache", "'lots'", "16GiB"]);
     refused(&["mount", "/s", "/m", "-o", "settle"], 2, &["settle=TIME"]);
+    refused(&["mount", "/s", "/m", "--keep_best", "3"], 2, &["keep_best", "monitor=val_loss"]);
+    refused(&["mount", "/s", "/m", "-o", "max_to_keep=few"], 2, &["max_to_keep", "'few'", "3"]);
     refused(&["mount", "/s"], 2, &["MOUNTPOINT"]);
     refused(&["mont", "a", "b"], 2, &["'mont'", "'mount'"]);
     refused(&[], 2, &["--help"]);
+    refused(&["snapshot"], 2, &["PATH"]);
+    refused(&["tag", "42"], 2, &["TAG"]);
+    refused(&["run", "ad", "/x"], 2, &["'ad'", "'add'"]);
+    refused(&["log", "-n", "many"], 2, &["'many'"]);
+    refused(&["policy", "set", "/x", "max_keep=3"], 2, &["'max_keep'", "'max_to_keep'"]);
+    refused(&["policy", "set", "/x", "max_to_keep"], 2, &["NAME=VALUE"]);
+    refused(&["expire", "exp/.snapshots/000042"], 1, &["ckptfs status"]);
 }
 
 #[test]
@@ -75,6 +84,11 @@ fn paths_that_are_no_store_and_no_mount_are_refused() {
     let path = dir.path().to_str().unwrap();
     refused(&["status", path], 1, &[path, "ckptfs status"]);
     refused(&["unmount", path], 1, &[path]);
+    for words in
+        [&["log", path][..], &["tag", "1", "x", path], &["run", "list", path], &["prune", path, "--dry-run"]]
+    {
+        refused(words, 1, &[path, "ckptfs status"]);
+    }
 }
 
 #[test]

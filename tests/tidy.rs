@@ -29,10 +29,12 @@ const LAYERS: &[(&str, u32)] = &[
     ("seal", 4),
     ("version", 4),
     ("retention", 4),
+    ("options", 4),
     ("gc", 4),
     ("check", 4),
     ("inspect", 4),
     ("engine", 5),
+    ("command", 6),
     ("cli", 6),
     ("control", 6),
     ("fuse", 6),
@@ -49,6 +51,12 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("seal", "hot"),
     // A run's record holds its policy.
     ("version", "retention"),
+    // The settings of a policy and the patterns of runs are mount options.
+    ("options", "retention"),
+    ("options", "version"),
+    // The socket carries commands, the command line prints their answers.
+    ("control", "command"),
+    ("cli", "command"),
     // `status` and `unmount` are spoken over the control socket.
     ("cli", "control"),
 ];

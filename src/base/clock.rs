@@ -19,3 +19,21 @@ impl Time {
         Time { secs: now.tv_sec, nanos: u32::try_from(now.tv_nsec).unwrap_or(0) }
     }
 }
+
+/// `time` as RFC 3339 UTC, to the second; empty for a time that no calendar has.
+pub fn rfc3339(time: Time) -> String {
+    jiff::Timestamp::from_second(time.secs)
+        .map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339() {
+        assert_eq!(rfc3339(Time { secs: 0, nanos: 5 }), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(Time { secs: i64::MAX, nanos: 0 }), "");
+    }
+}

@@ -1,8 +1,7 @@
-//! What every layer stands on: ids, errors, byte cursors, durable file operations, the clock, options, the machine.
+//! What every layer stands on: ids, errors, byte cursors, durable file operations, the clock, the machine.
 
 pub mod bytes;
 pub mod clock;
-pub mod config;
 pub mod durable;
 pub mod error;
 pub mod id;
@@ -10,9 +9,8 @@ pub mod lock;
 pub mod machine;
 pub mod monitor;
 pub mod mounts;
+pub mod nearest;
 pub mod priority;
-pub mod sources;
-mod values;
 
 /// The store format that this program reads and writes (docs/format.md).
 pub const STORE_FORMAT: u32 = 2;

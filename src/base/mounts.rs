@@ -24,6 +24,8 @@ pub struct Mount {
     pub fs_type: String,
     /// What is mounted: for ours the store, unless `fsname` said otherwise.
     pub source: PathBuf,
+    /// Which directory of the filesystem is shown there: `/`, but of a bind mount of a part.
+    pub root: PathBuf,
 }
 
 impl Mount {
@@ -66,14 +68,15 @@ fn parse(bytes: &[u8]) -> Vec<Mount> {
     bytes.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
-/// `id parent major:minor root MOUNTPOINT options [optional ...] - TYPE SOURCE options`
+/// `id parent major:minor ROOT MOUNTPOINT options [optional ...] - TYPE SOURCE options`
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let mountpoint = unescape(fields.nth(4)?);
+    let root = unescape(fields.nth(3)?);
+    let mountpoint = unescape(fields.next()?);
     let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
     let fs_type = String::from_utf8_lossy(rest.next()?).into_owned();
     let source = unescape(rest.next()?);
-    Some(Mount { mountpoint, fs_type, source })
+    Some(Mount { mountpoint, fs_type, source, root })
 }
 
 /// The kernel writes space, tab, newline and backslash as `\` and three octal digits.

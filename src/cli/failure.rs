@@ -6,7 +6,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::tell;
 use crate::base::Error;
-use crate::base::config::Invalid;
+use crate::base::nearest::nearest;
+use crate::options::{Invalid, TABLE};
 
 /// What a subcommand returns.
 pub(super) type Outcome<T = ()> = Result<T, Failure>;
@@ -58,8 +59,8 @@ impl Failure {
 /// clap suggests only what is very near.
 fn nearest_option(wrong: &str) -> Option<String> {
     let name = wrong.strip_prefix("--")?.replace('-', "_");
-    let names = crate::base::config::TABLE.iter().map(|row| row.name);
-    Some(format!("--{}", crate::base::config::nearest(&name, names)))
+    let names = TABLE.iter().map(|row| row.name);
+    Some(format!("--{}", nearest(&name, names)))
 }
 
 impl std::fmt::Display for Failure {

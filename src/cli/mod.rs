@@ -6,14 +6,21 @@
 mod background;
 mod daemon;
 mod failure;
+mod history;
 mod locate;
+mod log;
 mod mount;
 mod options;
+mod policy;
 mod preflight;
 mod progress;
+mod prune;
+mod rows;
+mod runs;
 mod status;
 mod table;
 mod unmount;
+mod versions;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -24,8 +31,9 @@ use std::sync::Arc;
 use clap::Command;
 
 use crate::base::Result;
-use crate::base::config::MountOptions;
+use crate::command::Answer;
 use crate::control::Handler;
+use crate::options::MountOptions;
 use failure::{Failure, Outcome};
 
 /// What a daemon calls once its mount is usable. When it fails, the daemon unmounts and returns that error.
@@ -36,6 +44,14 @@ pub trait Daemon {
     /// Locks and opens `store` (absolute; made if it is not there), mounts it at `mountpoint` (absolute), calls `ready`
     /// once it is usable, and returns when the mount is gone, everything is durable and the lock is free.
     fn serve(&self, options: &MountOptions, store: &Path, mountpoint: &Path, ready: Ready<'_>) -> Result<()>;
+
+    /// Locks and opens `store`, which is there and not mounted, does what `command` asks, and closes the store in order.
+    fn execute(
+        &self,
+        options: &MountOptions,
+        store: &Path,
+        command: crate::command::Command,
+    ) -> Result<Answer>;
 }
 
 /// Runs the program: `args` with its own name first.
@@ -52,13 +68,18 @@ pub fn reference() -> String {
     let mut text = String::from(
         "# Command line\n\nMade from the help texts by `UPDATE=1 cargo test --test cli`; edit those, not this page.\n",
     );
-    for mut command in command().get_subcommands().cloned() {
-        let name = format!("ckptfs {}", command.get_name());
-        command = command.bin_name(&name).term_width(100);
-        text.push_str(&format!(
-            "\n## {name}\n```text\n{}\n```\n",
-            command.render_long_help().to_string().trim()
-        ));
+    let mut waiting: Vec<(String, Command)> = Vec::new();
+    let below = |name: &str, command: &Command| {
+        let named = command.get_subcommands().map(|one| (format!("{name} {}", one.get_name()), one.clone()));
+        let mut named: Vec<_> = named.collect();
+        named.reverse();
+        named
+    };
+    waiting.extend(below("ckptfs", &command()));
+    while let Some((name, command)) = waiting.pop() {
+        waiting.extend(below(&name, &command));
+        let help = command.bin_name(&name).term_width(100).render_long_help().to_string();
+        text.push_str(&format!("\n## {name}\n```text\n{}\n```\n", help.trim()));
     }
     let trimmed: Vec<&str> = text.lines().map(str::trim_end).collect();
     trimmed.join("\n") + "\n"
@@ -77,7 +98,9 @@ fn command() -> Command {
         .subcommand_required(true)
         .disable_help_subcommand(true)
         .term_width(100)
-        .subcommands([mount::command(), unmount::command(), status::command()])
+        .subcommands([mount::command(), unmount::command(), status::command(), log::command()])
+        .subcommands(versions::commands())
+        .subcommands([runs::command(), runs::purge_command(), policy::command(), prune::command()])
 }
 
 fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
@@ -90,6 +113,12 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("mount", matches)) => mount::run(matches, args, daemon),
         Some(("unmount", matches)) => unmount::run(matches),
         Some(("status", matches)) => status::run(matches),
+        Some(("log", matches)) => log::run(matches, daemon),
+        Some(("run", matches)) => runs::run(matches, daemon),
+        Some(("purge", matches)) => runs::purge(matches, daemon),
+        Some(("policy", matches)) => policy::run(matches, daemon),
+        Some(("prune", matches)) => prune::run(matches, daemon),
+        Some((name, matches)) => versions::run(name, matches, daemon),
         _ => Err(Failure::Usage("no command given; see: ckptfs --help".into())),
     }
 }

@@ -10,10 +10,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::failure::{Failure, Outcome};
 use super::{Daemon, background, daemon, locate, options, preflight};
-use crate::base::config::MountOptions;
 use crate::base::machine::Machine;
 use crate::engine::layout::Layout;
 use crate::engine::lock;
+use crate::options::MountOptions;
 
 /// What is mounted where and how; paths are absolute and resolved.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Arg, ArgAction, ArgMatches};
 
 use super::failure::Outcome;
-use crate::base::config::{MountOptions, TABLE};
+use crate::options::{MountOptions, TABLE};
 
 /// The flags of the table, and `-o`.
 pub(super) fn args() -> Vec<Arg> {
@@ -19,11 +19,13 @@ pub(super) fn args() -> Vec<Arg> {
         let arg = Arg::new(row.name)
             .long(row.name)
             .help(format!("{} Default: {}.", row.help, row.default))
-            .help_heading("Mount options");
+            .help_heading(if row.is_policy() { "Retention options" } else { "Mount options" });
         let arg = if row.name.contains('_') { arg.alias(row.name.replace('_', "-")) } else { arg };
         if row.is_switch() {
             // `--ro=false` takes back what config.toml says.
             arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false")
+        } else if row.name == "run" {
+            arg.value_name(row.value).action(ArgAction::Append)
         } else {
             arg.value_name(row.value)
         }
@@ -39,10 +41,13 @@ pub(super) fn gather(matches: &ArgMatches, config: &Path) -> Outcome<MountOption
         options.apply_list(list)?;
     }
     for row in TABLE {
-        if let Some(value) = matches.get_one::<String>(row.name) {
-            options.set(row.name, Some(value), "the command line")?;
+        if let Some(values) = matches.get_many::<String>(row.name) {
+            // Only patterns can be given several times, and a colon is between several of them.
+            let values: Vec<&str> = values.map(String::as_str).collect();
+            options.set(row.name, Some(&values.join(":")), "the command line")?;
         }
     }
+    options.check()?;
     Ok(options)
 }
 
@@ -67,5 +72,8 @@ mod tests {
         );
         assert!(!options.ro && options.allow_other && !options.nonempty);
         assert!(read(&["--ro"]).ro);
+        let options = read(&["--run", "a/*", "--run", "b", "--max_to_keep=3", "-o", "run=c,keep_daily=7"]);
+        assert_eq!(options.runs.len(), 2);
+        assert_eq!((options.policy.max_to_keep, options.policy.keep_daily), (3, 7));
     }
 }

@@ -7,10 +7,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::base::config::{MountOptions, Passthrough};
 use crate::base::machine::Machine;
 use crate::base::mounts::{self, Detach};
 use crate::base::{Error, IoContext, Result};
+use crate::options::{MountOptions, Passthrough};
 
 /// The oldest kernel whose FUSE we work with.
 const KERNEL_MIN: (u32, u32) = (5, 4);

@@ -88,6 +88,12 @@ fn mounted(status: &Status) -> Rows {
 fn unmounted(store: &Unmounted) -> Rows {
     let state = match &store.holder {
         None => "not mounted".to_owned(),
+        Some(holder) if holder.mountpoint.as_os_str().is_empty() => {
+            format!(
+                "not mounted; a command works on it: pid {} on {} since {}",
+                holder.pid, holder.host, holder.since
+            )
+        }
         Some(holder) => format!(
             "not mounted here; held by pid {} on {} for {} since {}",
             holder.pid,

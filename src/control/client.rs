@@ -7,11 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::protocol::{self, REPLY_BYTES_MAX, Reply, Request};
+use super::protocol::{self, ANSWER_BYTES_MAX, REPLY_BYTES_MAX, Reply, Request};
 use super::socket_path;
 use super::status::Status;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result};
+use crate::command::{Answer, Command};
 
 /// A daemon that says nothing for this long hangs; while it works it sends progress.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -60,6 +61,23 @@ impl Client {
         self.ask(Request::Unmount { wait }, WORKING_SILENCE_MAX, progress).map(drop)
     }
 
+    /// Does what a command asks and returns its answer.
+    pub fn execute(&mut self, command: Command) -> Result<Answer> {
+        let mut text = String::new();
+        let request = Request::Command { command };
+        let mut keep = |part: String| {
+            if text.len() + part.len() > ANSWER_BYTES_MAX {
+                return Err(Error::Refused(
+                    "the daemon's answer does not end; see ckptfs.log in the store".into(),
+                ));
+            }
+            text.push_str(&part);
+            Ok(())
+        };
+        self.ask_in_parts(request, WORKING_SILENCE_MAX, &crate::base::monitor::Silent, &mut keep)?;
+        serde_json::from_str(&text).map_err(|_| self.odd())
+    }
+
     /// Waits at most `limit` for the daemon's process to end; whether it has.
     pub fn wait_for_end(&mut self, limit: Duration) -> Result<bool> {
         self.stream.get_ref().set_read_timeout(Some(limit)).context("set up", &self.socket)?;
@@ -75,6 +93,18 @@ impl Client {
     }
 
     fn ask(&mut self, request: Request, silence: Duration, progress: &dyn Monitor) -> Result<Reply> {
+        let odd = self.odd();
+        let mut asked_for_none = Some(odd);
+        self.ask_in_parts(request, silence, progress, &mut |_| asked_for_none.take().map_or(Ok(()), Err))
+    }
+
+    fn ask_in_parts(
+        &mut self,
+        request: Request,
+        silence: Duration,
+        progress: &dyn Monitor,
+        part: &mut dyn FnMut(String) -> Result<()>,
+    ) -> Result<Reply> {
         self.stream.get_ref().set_read_timeout(Some(silence)).context("set up", &self.socket)?;
         // A refusal may already wait in the socket when the daemon has closed it, so a failed write is not the last word.
         let written = protocol::write_line(self.stream.get_mut(), &request);
@@ -90,6 +120,7 @@ impl Client {
                     }
                     progress.advance(done);
                 }
+                Some(Reply::Part { text }) => part(text)?,
                 Some(Reply::Error { errno: libc::EBUSY, .. }) => return Err(Error::Errno(libc::EBUSY)),
                 Some(Reply::Error { message, .. }) => return Err(Error::Refused(message)),
                 Some(reply) => return Ok(reply),
@@ -143,6 +174,39 @@ mod tests {
             self.note(&format!("unmount {how:?}"));
             if self.busy { Err(Error::Errno(libc::EBUSY)) } else { Ok(()) }
         }
+        fn execute(&self, command: Command) -> Result<Answer> {
+            match command {
+                Command::RunList => Ok(Answer::Runs((0..10_000).map(many).collect())),
+                other => Err(Error::Refused(format!("{other:?}"))),
+            }
+        }
+    }
+
+    fn many(at: u64) -> crate::command::RunInfo {
+        crate::command::RunInfo {
+            path: "ü\"\\".repeat(100),
+            versions: at,
+            newest: None,
+            newest_utc: None,
+            logical_bytes: 0,
+            new_bytes: 0,
+            by_hand: false,
+            forgotten: false,
+            deleted: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_of_any_length_comes_whole_and_a_refusal_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let _server = Server::start(dir.path(), Arc::new(Fake::default())).unwrap();
+        let mut client = Client::connect(dir.path()).unwrap().unwrap();
+        let Answer::Runs(runs) = client.execute(Command::RunList).unwrap() else { panic!("runs") };
+        assert!(serde_json::to_vec(&runs).unwrap().len() as u64 > 2 * REPLY_BYTES_MAX);
+        assert_eq!(runs, (0..10_000).map(many).collect::<Vec<_>>());
+        let said = client.execute(Command::PolicyGet { at: None }).unwrap_err().to_string();
+        assert!(said.contains("PolicyGet"), "{said}");
+        assert_eq!(client.status().unwrap().pid, 7);
     }
 
     #[derive(Default)]

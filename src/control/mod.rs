@@ -1,4 +1,4 @@
-//! The daemon's socket: what `status` and `unmount` ask a running daemon, and how it answers.
+//! The daemon's socket: what `status`, `unmount` and the commands on history ask a running daemon, and how it answers.
 //!
 //! One JSON object a line, both ways. Only the daemon's user and root are answered. Lines, connections and waits are
 //! bounded, so nothing that a client sends or leaves unsent can hold the daemon.

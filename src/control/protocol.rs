@@ -12,14 +12,20 @@ use serde::{Deserialize, Serialize};
 use super::status::Status;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, Result};
+use crate::command::{Answer, COMMAND_BYTES_MAX, Command};
 
-/// The longest request, in bytes.
-pub const REQUEST_BYTES_MAX: u64 = 4 << 10;
+/// The longest request, in bytes: a command, and what is around it.
+pub const REQUEST_BYTES_MAX: u64 = COMMAND_BYTES_MAX as u64 + 1024;
 /// The longest reply, in bytes.
 pub const REPLY_BYTES_MAX: u64 = 1 << 20;
+/// How much of an answer goes into one reply, in bytes: as a JSON text in a JSON text it at most doubles.
+pub const PART_BYTES_MAX: usize = 256 << 10;
+/// The longest answer to a command, in bytes of JSON: some hundred thousand versions.
+pub const ANSWER_BYTES_MAX: usize = 256 << 20;
 
-/// What a client asks: `{"request":"status"}`, `{"request":"unmount","wait":true}`, `{"request":"sync"}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a client asks: `{"request":"status"}`, `{"request":"unmount","wait":true}`, `{"request":"sync"}`,
+/// `{"request":"command","command":{"do":"run_list"}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// The state, at once.
@@ -32,9 +38,14 @@ pub enum Request {
     },
     /// Seal everything that is complete, with progress.
     Sync,
+    /// A command on history; its answer comes in parts.
+    Command {
+        /// The command.
+        command: Command,
+    },
 }
 
-/// What the daemon answers, one a line: `{"progress":{..}}` any number of times, then one of the others.
+/// What the daemon answers, one a line: `{"progress":{..}}` or `{"part":{..}}` any number of times, then one of the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
@@ -46,6 +57,11 @@ pub enum Reply {
         done: u64,
         /// Units in all; 0 = unknown.
         total: u64,
+    },
+    /// The next piece of the JSON of an [`Answer`]; the last one is followed by `done`.
+    Part {
+        /// The piece.
+        text: String,
     },
     /// The answer to [`Request::Status`].
     Status(Box<Status>),
@@ -77,6 +93,8 @@ pub trait Handler: Send + Sync {
     fn seal_all(&self, progress: &dyn Monitor) -> Result<()>;
     /// Takes the mount away and returns; `Daemon::serve` then makes everything durable and returns as well.
     fn request_unmount(&self, how: Leave) -> Result<()>;
+    /// Does what a command asks and answers it.
+    fn execute(&self, command: Command) -> Result<Answer>;
 }
 
 impl From<&Error> for Reply {
@@ -126,6 +144,10 @@ mod tests {
             "{\"request\":\"unmount\",\"wait\":true}\n"
         );
         assert_eq!(line(&|o| write_line(o, &Reply::Done {}).unwrap()), "{\"done\":{}}\n");
+        let command = Request::Command { command: Command::RunList };
+        let written = line(&|o| write_line(o, &command).unwrap());
+        assert_eq!(written, "{\"request\":\"command\",\"command\":{\"do\":\"run_list\"}}\n");
+        assert_eq!(request(written.as_bytes()).unwrap(), Some(command));
         let progress = Reply::Progress { what: "sealing".into(), done: 1, total: 2 };
         assert_eq!(
             line(&|o| write_line(o, &progress).unwrap()),
@@ -146,6 +168,7 @@ mod tests {
             b"{}\n",
             b"\xff\xfe\n",
             b"{\"request\":\"rm\"}\n",
+            b"{\"request\":\"command\",\"command\":{\"do\":\"log\"}}\n",
             &deep,
             &long,
         ] {

@@ -10,15 +10,18 @@ use std::io::{self, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::protocol::{self, Handler, Leave, REQUEST_BYTES_MAX, Reply, Request};
+use super::protocol::{
+    self, ANSWER_BYTES_MAX, Handler, Leave, PART_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request,
+};
 use super::socket_path;
 use crate::base::monitor::Monitor;
-use crate::base::{IoContext, Result};
+use crate::base::{Error, IoContext, Result};
+use crate::command::{Answer, Command};
 
 /// Connections at once; more are closed.
 const CONNECTIONS_MAX: usize = 32;
@@ -26,6 +29,8 @@ const CONNECTIONS_MAX: usize = 32;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// A client must take a reply within this time.
 const REPLY_WAIT: Duration = Duration::from_secs(5);
+/// A command that takes longer says so this often.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// Progress lines come at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -145,6 +150,7 @@ fn answer(request: Request, to: &mut &UnixStream, shared: &Shared) -> io::Result
             return protocol::write_line(to, &Reply::Status(Box::new(handler.status())));
         }
         Request::Sync => handler.seal_all(&Lines::new(to)),
+        Request::Command { command } => return execute(command, to, handler.as_ref()),
         Request::Unmount { wait } => {
             let lines = Lines::new(to);
             let sealed = if wait { handler.seal_all(&lines) } else { Ok(()) };
@@ -156,6 +162,52 @@ fn answer(request: Request, to: &mut &UnixStream, shared: &Shared) -> io::Result
         }
     };
     protocol::write_line(to, &done.as_ref().err().map_or(Reply::Done {}, Reply::from))
+}
+
+/// Answers a command in parts. While it works, a line now and then says so: who hears nothing gives up.
+fn execute(command: Command, to: &mut &UnixStream, handler: &dyn Handler) -> io::Result<()> {
+    let (done, answer) = mpsc::channel();
+    let answer = thread::scope(|scope| {
+        // The receiver is there until the scope ends.
+        scope.spawn(move || drop(done.send(handler.execute(command))));
+        let lines = Lines::new(to);
+        loop {
+            match answer.recv_timeout(ALIVE_EVERY) {
+                Ok(answer) => return answer,
+                Err(mpsc::RecvTimeoutError::Timeout) => lines.begin("working", 0),
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(Error::Refused("the command failed inside the daemon; see its log".into()));
+                }
+            }
+        }
+    });
+    match answer.and_then(|answer| written(&answer)) {
+        Ok(text) => send(&text, to),
+        Err(error) => protocol::write_line(to, &Reply::from(&error)),
+    }
+}
+
+fn written(answer: &Answer) -> Result<String> {
+    let text = serde_json::to_string(answer)
+        .map_err(|error| Error::Refused(format!("cannot write JSON: {error}")))?;
+    if text.len() > ANSWER_BYTES_MAX {
+        return Err(Error::Refused("the answer is too long; ask for less of it, for example with -n".into()));
+    }
+    Ok(text)
+}
+
+fn send(text: &str, to: &mut &UnixStream) -> io::Result<()> {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let mut len = rest.len().min(PART_BYTES_MAX);
+        while !rest.is_char_boundary(len) {
+            len -= 1;
+        }
+        let (part, after) = rest.split_at(len);
+        protocol::write_line(to, &Reply::Part { text: part.to_owned() })?;
+        rest = after;
+    }
+    protocol::write_line(to, &Reply::Done {})
 }
 
 /// A monitor that writes progress lines; once the client is gone it hears nothing more.

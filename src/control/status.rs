@@ -4,8 +4,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::clock::Time;
-
 /// The state of one mounted store. Byte counts are bytes, times are RFC 3339 UTC.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -84,13 +82,6 @@ pub struct LastError {
     pub what: String,
 }
 
-/// `time` as RFC 3339 UTC, to the second; empty for a time that no calendar has.
-pub fn rfc3339(time: Time) -> String {
-    jiff::Timestamp::from_second(time.secs)
-        .map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-        .unwrap_or_default()
-}
-
 /// `path` for a JSON text; what is not UTF-8 is replaced.
 pub fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
@@ -108,11 +99,5 @@ mod tests {
         assert_eq!(json["sealing"]["lag_seconds"], 0);
         assert_eq!(json["passthrough"]["on"], false);
         assert_eq!(json.as_object().unwrap().len(), 17);
-    }
-
-    #[test]
-    fn times_are_rfc_3339() {
-        assert_eq!(rfc3339(Time { secs: 0, nanos: 5 }), "1970-01-01T00:00:00Z");
-        assert_eq!(rfc3339(Time { secs: i64::MAX, nanos: 0 }), "");
     }
 }

@@ -11,7 +11,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::lock::{Holder, StoreLock};
-use crate::base::{Error, IoContext, Result, durable, sources};
+use crate::base::{Error, IoContext, Result, durable};
+use crate::options::sources;
 
 /// The store format that this program reads and writes.
 pub const FORMAT: u32 = crate::base::STORE_FORMAT;
@@ -60,6 +61,10 @@ impl Layout {
     /// Mount options.
     pub fn config(&self) -> PathBuf {
         self.root.join("config.toml")
+    }
+    /// Where hot files are, when that is not in the store.
+    pub fn hot_place(&self) -> PathBuf {
+        self.root.join("hot.place")
     }
     /// What the background daemon says.
     pub fn log(&self) -> PathBuf {

@@ -29,7 +29,7 @@ pub struct Holder {
     pub host: String,
     /// The daemon's process id on that host.
     pub pid: u32,
-    /// Where the store is mounted.
+    /// Where the store is mounted; empty for a command on a store that is not mounted.
     pub mountpoint: PathBuf,
     /// When it was locked, RFC 3339 UTC.
     pub since: String,
@@ -130,6 +130,9 @@ fn patience(holder: Option<&Holder>) -> Duration {
 fn in_use(path: &Path, holder: Option<Holder>) -> Error {
     let store = path.parent().unwrap_or(path).display();
     Error::Refused(match holder {
+        Some(Holder { host, pid, mountpoint, .. }) if mountpoint.as_os_str().is_empty() => format!(
+            "store {store} is in use by a ckptfs command, pid {pid} on host {host}; try again when it has ended"
+        ),
         Some(Holder { host, pid, mountpoint, .. }) => {
             let at = mountpoint.display();
             format!(

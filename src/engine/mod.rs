@@ -9,6 +9,7 @@ pub mod cache;
 pub mod close;
 pub mod copy;
 pub mod history;
+pub mod hot_place;
 pub mod io;
 pub mod kept;
 pub mod layout;

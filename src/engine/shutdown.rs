@@ -40,6 +40,17 @@ impl Engine {
         // A mount that is still busy at a signal is told EROFS from here on.
         self.closing.store(true, std::sync::atomic::Ordering::Relaxed);
         self.last_versions(end);
+        self.end(workers, end)
+    }
+
+    /// Ends the use of a store that was opened for one command: what waits to be sealed or to become a version goes on
+    /// waiting for the next mount.
+    pub fn close_store(self: &Arc<Self>, workers: &Workers) -> Result<()> {
+        self.closing.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.end(workers, End::Unused)
+    }
+
+    fn end(self: &Arc<Self>, workers: &Workers, end: End) -> Result<()> {
         workers.stop();
         self.record_grown()?;
         self.make_durable()?;

@@ -41,7 +41,7 @@ impl Workers {
     }
 
     /// No threads: nothing is sealed or deleted until [`start`](Self::start).
-    pub(super) fn none(engine: &Arc<Engine>) -> Workers {
+    pub fn none(engine: &Arc<Engine>) -> Workers {
         Workers { engine: engine.clone(), stop: Arc::default(), threads: Mutex::default() }
     }
 

@@ -19,7 +19,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
 }
 
 /// Text that [`parse`] reads: days, hours, minutes and seconds, as far as they are not 0. Parts of a second round up.
-pub(super) fn format(duration: Duration) -> String {
+pub fn format(duration: Duration) -> String {
     let seconds = whole_seconds(duration);
     let mut text = String::new();
     for (unit, length, below) in [('d', 86_400, u64::MAX), ('h', 3600, 86_400), ('m', 60, 3600), ('s', 1, 60)]

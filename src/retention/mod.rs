@@ -13,6 +13,7 @@ mod buckets;
 mod deleted;
 mod duration;
 mod every_n_hours;
+mod overrides;
 mod plan;
 mod policy;
 mod pressure;
@@ -36,6 +37,8 @@ mod tensorflow_tests;
 
 pub use best::best;
 pub use deleted::{plan_deleted, run_is_over};
+pub use duration::format as duration_text;
+pub use overrides::{DEFAULT, Overrides};
 pub use plan::{Candidate, plan, plan_since};
 pub use policy::{Mode, Policy};
 pub use pressure::pressure_order;

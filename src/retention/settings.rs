@@ -6,7 +6,7 @@
 use super::duration;
 use super::policy::{Mode, Policy};
 use super::values::{count, hours, mode, monitor, number, steps, time};
-use crate::base::config::nearest;
+use crate::base::nearest::nearest;
 
 /// One setting.
 struct Row {

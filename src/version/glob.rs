@@ -8,19 +8,19 @@ const PATTERN_BYTES_MAX: usize = 4096;
 
 /// A pattern over paths below the mount's root: `*` and `?` within one component, `**` over any number of them (none
 /// included), `[abc]`, `[a-z]`, `[!abc]`, and `\` before a character that is meant as it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
     parts: Vec<Part>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     /// `**`
     Any,
     One(Vec<Token>),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     Char(char),
     /// `?`

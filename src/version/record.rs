@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::provenance::Provenance;
 use crate::base::clock::Time;
 use crate::base::id::ChunkId;
-use crate::retention::Policy;
+use crate::retention::Overrides;
 
 /// The version of the values that are written.
 const VERSION: u8 = 1;
@@ -27,7 +27,8 @@ pub fn encode(record: &impl Serialize) -> Vec<u8> {
 /// The record in `bytes`; `None` if they are not one of this version.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (version, json) = bytes.split_first()?;
-    if *version != VERSION {
+    // serde would read fields from a list too, by their order.
+    if *version != VERSION || json.first() != Some(&b'{') {
         return None;
     }
     serde_json::from_slice(json).ok()
@@ -52,8 +53,8 @@ pub struct Run {
     pub bare_steps: bool,
     /// When it was deleted, in seconds since 1970.
     pub deleted_at: Option<i64>,
-    /// Its own policy; `None` = that of the mount.
-    pub policy: Option<Policy>,
+    /// In what its policy differs from that of the mount.
+    pub settings: Overrides,
     /// The time of the last version that the rule of every n hours has kept.
     pub kept_at: Option<i64>,
 }

@@ -15,6 +15,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod commands;
 mod costs;
 mod daemon;
 mod history;

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::super::Engine;
 use super::facts::{Progress, Standing};
-use super::runs::run_ops;
 use super::trigger::is_settled;
 use super::walk::{Known, KnownFile, Walk, is_temporary_path};
 use crate::base::id::ChunkId;
@@ -17,6 +16,7 @@ use crate::base::{Error, Result};
 use crate::catalog::keys::{self, HotId, Ino, RunId};
 use crate::content::hash::chunk_id;
 use crate::content::tree::{Body, Entry, Node};
+use crate::journal::Op;
 use crate::namespace::snapshot::Snapshot;
 use crate::pack::Kind;
 use crate::version::names::is_temporary;
@@ -143,19 +143,24 @@ impl Engine {
         }
         let standing = walk.standing(&about.trigger)?;
         let progress = walk.progress(snapshot.dir)?;
-        let (run_id, mut run) = self.run_of_moment(snapshot, walk)?;
+        let (run_id, run) = self.run_of_moment(snapshot, walk)?;
         let before = self.all_versions(run_id)?;
         let mut version = describe(&run, before.last(), about, &top, standing, progress);
         self.doubt_after_reboot(snapshot, &mut version)?;
         let batch = std::mem::replace(&mut walk.batch, self.packs.writer()?);
         let committed = self.finish_tree(batch, &mut version, top)?;
         version.new_bytes = committed;
-        (run.next, run.path) = (version.number + 1, version.path.clone());
-        run.kept_at = run.kept_at.or(Some(version.time.0));
-        let mut ops = run_ops(run_id, &run);
-        ops.push((keys::version(run_id, version.number), Some(record::encode(&version))));
-        let (gone, seq) = self.ns.end_snapshot(snapshot.id, ops)?;
-        self.run_recorded(run_id, run);
+        let put = (keys::version(run_id, version.number), Some(record::encode(&version)));
+        // Changed as it is by now: a command may have changed it while contents were sealed.
+        let change = |run: &mut Run| {
+            (run.next, run.path) = (version.number + 1, version.path.clone());
+            run.kept_at = run.kept_at.or(Some(version.time.0));
+        };
+        let commit = |mut ops: Vec<Op>| {
+            ops.push(put);
+            self.ns.end_snapshot(snapshot.id, ops)
+        };
+        let (_, (gone, seq)) = self.change_run_with(run_id, change, commit)?;
         Ok((Made::Version(run_id, Box::new(version)), gone, seq))
     }
 
@@ -180,10 +185,10 @@ impl Engine {
     /// The run of a moment: of a directory that is gone since, the one that had its path.
     fn run_of_moment(&self, snapshot: &Snapshot, walk: &Walk<'_>) -> Result<(RunId, Run)> {
         if self.ns.find(snapshot.dir)?.is_some() {
-            return self.run_to_record(snapshot.dir);
+            return self.recorded_run(snapshot.dir);
         }
         let path = record::path_text(&self.path_then(walk, snapshot.dir)?);
-        Ok(self.dead_run_to_record(&path))
+        self.recorded_dead_run(&path)
     }
 
     /// The path of a directory at a moment.

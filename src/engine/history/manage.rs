@@ -9,7 +9,7 @@ use super::trigger::Wanted;
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, Ino, RunId};
-use crate::retention::{Candidate, Policy, Verdict, plan_deleted, plan_since};
+use crate::retention::{Candidate, Policy, Verdict, best, plan_deleted, plan_since};
 use crate::version::record::{self, Expired, Run, Version};
 
 impl Engine {
@@ -117,7 +117,19 @@ impl Engine {
 
     /// The policy that holds for a run.
     pub fn policy_of(&self, run: &Run) -> Policy {
-        run.policy.clone().unwrap_or_else(|| self.history.policy.lock().clone())
+        run.settings.over(&self.history.policy.lock())
+    }
+
+    /// The policy of the mount: of runs without settings of their own.
+    pub fn mount_policy(&self) -> Policy {
+        self.history.policy.lock().clone()
+    }
+
+    /// Replaces the policy of the mount, until the mount ends; one that makes no sense is refused.
+    pub fn replace_policy(&self, policy: Policy) -> Result<()> {
+        policy.check().map_err(Error::Refused)?;
+        *self.history.policy.lock() = policy;
+        Ok(())
     }
 
     /// Changes one setting of the policy of runs without one, until the mount ends.
@@ -129,16 +141,24 @@ impl Engine {
         Ok(())
     }
 
+    /// The versions of a run as retention looks at them.
+    fn candidates(&self, id: RunId) -> Result<Vec<Candidate>> {
+        let versions = self.versions(id)?;
+        let in_use = self.history.in_use.lock();
+        let look = |version: &Version| candidate(version, in_use.contains_key(&(id, version.number)));
+        Ok(versions.iter().map(look).collect())
+    }
+
+    /// The best version of a run by its policy's metric; `None` without a metric, or a version that has it.
+    pub fn best_version(&self, id: RunId) -> Result<Option<u32>> {
+        let run = self.run(id).ok_or(Error::Errno(libc::ENOENT))?;
+        Ok(best(&self.candidates(id)?, &self.policy_of(&run)))
+    }
+
     /// What the policy says of every version of a run now.
     pub fn plan(&self, id: RunId) -> Result<Vec<Verdict>> {
         let run = self.run(id).ok_or(Error::Errno(libc::ENOENT))?;
-        let versions = self.versions(id)?;
-        let in_use = self.history.in_use.lock();
-        let candidates: Vec<Candidate> = versions
-            .iter()
-            .map(|version| candidate(version, in_use.contains_key(&(id, version.number))))
-            .collect();
-        drop(in_use);
+        let candidates = self.candidates(id)?;
         let (policy, now) = (self.policy_of(&run), Time::now().secs);
         Ok(match run.deleted_at {
             Some(deleted) => plan_deleted(&candidates, deleted, &policy, now),

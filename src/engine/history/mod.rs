@@ -12,6 +12,7 @@ pub mod browse;
 pub mod build;
 mod burst;
 mod facts;
+pub mod hand;
 mod judge;
 pub mod manage;
 mod protect;
@@ -38,7 +39,7 @@ use crate::namespace::Namespace;
 use crate::namespace::snapshot::Snapshot;
 use crate::retention::Policy;
 use crate::version::runs::Glob;
-use browse::{Snapdir, SnapshotAdmin};
+pub use browse::{Snapdir, SnapshotAdmin};
 use burst::Bursts;
 use runs::RunTable;
 use writers::Writers;
@@ -58,12 +59,14 @@ pub struct HistoryOptions {
     pub provenance_args: bool,
     /// Where the store is mounted: nothing below it is looked at by the daemon itself.
     pub mountpoint: PathBuf,
-    /// Whether and how versions are shown in the mount.
+    /// Whether the virtual directory of versions is there.
     pub snapdir: Snapdir,
-    /// What the directories are called that show them: one name, without a slash.
+    /// Its name.
     pub snapdir_name: String,
-    /// Who may make and remove versions there.
+    /// Who may work with versions through it.
     pub snapshot_admin: SnapshotAdmin,
+    /// Free bytes of the disk below which pressure begins; 0 = 5 % of the disk, 10 GiB at most.
+    pub min_free: u64,
 }
 
 impl Default for HistoryOptions {
@@ -75,9 +78,10 @@ impl Default for HistoryOptions {
             provenance: false,
             provenance_args: false,
             mountpoint: PathBuf::new(),
-            snapdir: Snapdir::default(),
+            snapdir: Snapdir::Hidden,
             snapdir_name: ".snapshots".to_owned(),
-            snapshot_admin: SnapshotAdmin::default(),
+            snapshot_admin: SnapshotAdmin::Owner,
+            min_free: 0,
         }
     }
 }
@@ -121,6 +125,13 @@ impl Queue {
     /// Whether a version is in the making.
     fn is_busy(&self) -> bool {
         self.working || !self.waiting.is_empty()
+    }
+}
+
+impl super::Engine {
+    /// How history is kept.
+    pub fn history_options(&self) -> &HistoryOptions {
+        &self.options.history
     }
 }
 

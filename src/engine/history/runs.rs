@@ -50,14 +50,19 @@ impl RunTable {
         Some((*id, self.by_id.get(id)?))
     }
 
+    /// The newest of the deleted runs that were at `path`.
+    fn dead(&self, path: &str) -> Option<(RunId, &Run)> {
+        let found = self.by_id.iter().rev().find(|(_, run)| run.dir.is_none() && run.path == path);
+        found.map(|(id, run)| (*id, run))
+    }
+
     /// The run of directory `dir` at `path`: the one on record, a deleted one of that path, or a new one.
     fn make(&self, dir: Ino, path: &str) -> (RunId, Run) {
         if let Some((id, run)) = self.of_dir(dir) {
             return (id, Run { path: path.to_owned(), ..run.clone() });
         }
-        let dead = self.by_id.iter().rev().find(|(_, run)| run.dir.is_none() && run.path == path);
-        match dead {
-            Some((id, run)) => (*id, Run { dir: Some(dir), deleted_at: None, ..run.clone() }),
+        match self.dead(path) {
+            Some((id, run)) => (id, Run { dir: Some(dir), deleted_at: None, ..run.clone() }),
             None => (self.next, Run { dir: Some(dir), path: path.to_owned(), next: 1, ..Run::default() }),
         }
     }
@@ -177,44 +182,54 @@ impl Engine {
         live.map_or_else(|| run.path.clone(), |path| path_text(&path))
     }
 
-    /// The record of the run of directory `dir`, made if there is none: what is to be written, and not yet is.
-    pub(super) fn run_to_record(&self, dir: Ino) -> Result<(RunId, Run)> {
+    /// The run of directory `dir`, recorded now if it is not on record: its number is then no other's.
+    pub(super) fn recorded_run(&self, dir: Ino) -> Result<(RunId, Run)> {
         let path = path_text(&self.dir_path(dir)?);
-        Ok(self.history.runs.lock().make(dir, &path))
-    }
-
-    /// The deleted run that was at `path` last.
-    pub fn dead_run_at(&self, path: &str) -> Option<(RunId, Run)> {
-        let runs = self.history.runs.lock();
-        let found = runs.by_id.iter().rev().find(|(_, run)| run.dir.is_none() && run.path == path);
-        found.map(|(id, run)| (*id, run.clone()))
-    }
-
-    /// The record of the deleted run that was at `path`, made if there is none: what is to be written, and not yet is.
-    pub(super) fn dead_run_to_record(&self, path: &str) -> (RunId, Run) {
-        let runs = self.history.runs.lock();
-        match runs.by_id.iter().rev().find(|(_, run)| run.dir.is_none() && run.path == path) {
-            Some((id, run)) => (*id, run.clone()),
-            None => {
-                let deleted_at = Some(Time::now().secs);
-                (runs.next, Run { path: path.to_owned(), next: 1, deleted_at, ..Run::default() })
-            }
+        let mut runs = self.history.runs.lock();
+        let (id, run) = runs.make(dir, &path);
+        if runs.by_id.get(&id) != Some(&run) {
+            self.ns.record(run_ops(id, &run))?;
+            runs.insert(id, run.clone());
         }
+        Ok((id, run))
     }
 
-    /// A run has been recorded as `run`.
-    pub(super) fn run_recorded(&self, id: RunId, run: Run) {
-        self.history.runs.lock().insert(id, run);
+    /// The deleted run that was at `path`, recorded now if it is not on record.
+    pub(super) fn recorded_dead_run(&self, path: &str) -> Result<(RunId, Run)> {
+        let mut runs = self.history.runs.lock();
+        if let Some((id, run)) = runs.dead(path) {
+            return Ok((id, run.clone()));
+        }
+        let (id, deleted_at) = (runs.next, Some(Time::now().secs));
+        let run = Run { path: path.to_owned(), next: 1, deleted_at, ..Run::default() };
+        self.ns.record(run_ops(id, &run))?;
+        runs.insert(id, run.clone());
+        Ok((id, run))
+    }
+
+    /// The deleted run that was at `path`, the newest if there were several.
+    pub fn dead_run_at(&self, path: &str) -> Option<(RunId, Run)> {
+        self.history.runs.lock().dead(path).map(|(id, run)| (id, run.clone()))
     }
 
     /// Changes the record of a run.
     pub fn change_run(&self, id: RunId, change: impl FnOnce(&mut Run)) -> Result<Run> {
+        self.change_run_with(id, change, |ops| self.ns.record(ops).map(drop)).map(|(run, ())| run)
+    }
+
+    /// Changes the record of a run by what `commit` does with its puts: together with other records, in one batch.
+    pub(super) fn change_run_with<T>(
+        &self,
+        id: RunId,
+        change: impl FnOnce(&mut Run),
+        commit: impl FnOnce(Vec<Op>) -> Result<T>,
+    ) -> Result<(Run, T)> {
         let mut runs = self.history.runs.lock();
         let mut run = runs.by_id.get(&id).cloned().ok_or(Error::Errno(libc::ENOENT))?;
         change(&mut run);
-        self.ns.record(run_ops(id, &run))?;
+        let done = commit(run_ops(id, &run))?;
         runs.insert(id, run.clone());
-        Ok(run)
+        Ok((run, done))
     }
 
     /// Forgets the record of a run that has no versions any more.

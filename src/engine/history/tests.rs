@@ -19,12 +19,12 @@ use crate::version::trees::Trees;
 const ME: Caller = Caller { uid: 0, gid: 0 };
 const LONG: Duration = Duration::from_secs(20);
 
-struct World {
-    engine: Arc<Engine>,
+pub(super) struct World {
+    pub(super) engine: Arc<Engine>,
     workers: Workers,
 }
 
-fn open(dir: &Path, settle: Duration) -> World {
+pub(super) fn open(dir: &Path, settle: Duration) -> World {
     let engine = engine(dir, settle);
     World { workers: Workers::start(&engine).unwrap(), engine }
 }
@@ -50,7 +50,7 @@ fn engine(dir: &Path, settle: Duration) -> Arc<Engine> {
 }
 
 impl World {
-    fn save(&self, dir: Ino, name: &str, bytes: &[u8]) -> Ino {
+    pub(super) fn save(&self, dir: Ino, name: &str, bytes: &[u8]) -> Ino {
         let flags = libc::O_WRONLY | libc::O_TRUNC;
         let (ino, fh) = match self.engine.names().entry(dir, name.as_bytes()).unwrap() {
             Some(entry) => (entry.ino, self.engine.open(entry.ino, flags, ME).unwrap().fh),
@@ -65,7 +65,7 @@ impl World {
     }
 
     /// Makes all versions that are due or could be, and lists those of the run at `dir`.
-    fn versions(&self, dir: Ino) -> Vec<Version> {
+    pub(super) fn versions(&self, dir: Ino) -> Vec<Version> {
         self.engine.finish_versions("quiet", LONG).unwrap();
         match self.engine.run_at(dir) {
             Some((run, _)) => self.engine.versions(run).unwrap(),
@@ -84,13 +84,13 @@ impl World {
         Some(bytes)
     }
 
-    fn mkdir(&self, parent: Ino, name: &str) -> Ino {
+    pub(super) fn mkdir(&self, parent: Ino, name: &str) -> Ino {
         self.engine.names().mkdir(parent, name.as_bytes(), 0o755, ME).unwrap().ino
     }
 }
 
 /// A small valid numpy file, told apart by `stamp`.
-fn npy(stamp: u8) -> Vec<u8> {
+pub(super) fn npy(stamp: u8) -> Vec<u8> {
     let mut header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (64,), }".to_vec();
     header.resize(117, b' ');
     header.push(b'\n');

@@ -141,8 +141,10 @@ impl Engine {
         let run = self.run_dir_of(b"", committed)?;
         let name = self.ns.find(committed)?.and_then(|inode| inode.home).map(|home| home.name);
         if run != committed && name.is_some_and(|name| is_bare_step(&name)) {
-            let (id, record) = self.run_to_record(run)?;
-            if !record.bare_steps && self.run(id).is_some() {
+            let on_record = self.run_at(run);
+            if let Some((id, record)) = on_record
+                && !record.bare_steps
+            {
                 self.change_run(id, |run| run.bare_steps = true)?;
             }
         }

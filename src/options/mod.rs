@@ -2,13 +2,21 @@
 //!
 //! Every option has one name, one meaning and one row in [`TABLE`]; the row drives the flag, the word in `-o a,b=c`
 //! and the key in the store's `config.toml`. Precedence: flag, then `-o`, then `config.toml`, then the default; a
-//! caller gets it by applying the sources in the opposite order to one [`MountOptions`].
+//! caller gets it by applying the sources in the opposite order to one [`MountOptions`], and then asks it to
+//! [`check`](MountOptions::check) what only the whole can tell.
+
+pub mod edit;
+pub mod sources;
+mod table;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::values;
-pub use super::values::nearest;
+use crate::base::nearest::nearest;
+use crate::retention::Policy;
+use crate::version::runs::Glob;
+pub use table::{Row, TABLE};
 
 /// Bytes of decoded chunks kept in memory when nothing else is said.
 const CACHE_BYTES: u64 = 256 << 20;
@@ -26,8 +34,39 @@ pub enum Passthrough {
     Off,
 }
 
+/// Whether the virtual directory of versions is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapdir {
+    /// It is found by its name and not listed.
+    Hidden,
+    /// It is listed in the root of the mount too.
+    Visible,
+    /// It is not there.
+    Disabled,
+}
+
+/// Who may make, tag and expire versions through the virtual directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotAdmin {
+    /// The owner of the directory, and root.
+    Owner,
+    /// Root alone.
+    Root,
+}
+
+/// What is recorded of who wrote a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provenance {
+    /// Nothing.
+    Off,
+    /// Host, user, program, script and git commit.
+    On,
+    /// The arguments of the program too.
+    Args,
+}
+
 /// What a mount was asked for. [`Default`] gives the defaults of [`TABLE`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MountOptions {
     /// How long a file is left alone after its last writer closed it.
     pub settle: Duration,
@@ -41,6 +80,20 @@ pub struct MountOptions {
     pub threads: usize,
     /// When files are handed to the kernel.
     pub passthrough: Passthrough,
+    /// Directories that are runs, by their path below the mount.
+    pub runs: Vec<Glob>,
+    /// Whether the virtual directory of versions is there.
+    pub snapdir: Snapdir,
+    /// Its name.
+    pub snapdir_name: String,
+    /// Who may work with versions through it.
+    pub snapshot_admin: SnapshotAdmin,
+    /// What is recorded of who wrote a version.
+    pub provenance: Provenance,
+    /// Free bytes of the disk below which pressure begins; `None` = 5 % of the disk, 10 GiB at most.
+    pub min_free: Option<u64>,
+    /// The policy of runs without one.
+    pub policy: Policy,
     /// Other users may use the mount.
     pub allow_other: bool,
     /// Nothing may be written.
@@ -67,6 +120,13 @@ impl Default for MountOptions {
             cache_bytes: CACHE_BYTES,
             threads: (cores / 4).max(1),
             passthrough: Passthrough::Auto,
+            runs: Vec::new(),
+            snapdir: Snapdir::Hidden,
+            snapdir_name: ".snapshots".to_owned(),
+            snapshot_admin: SnapshotAdmin::Owner,
+            provenance: Provenance::On,
+            min_free: None,
+            policy: Policy::default(),
             allow_other: false,
             ro: false,
             suid: false,
@@ -82,137 +142,6 @@ impl Default for MountOptions {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);
-
-type Setter = fn(&mut MountOptions, &str) -> Result<(), String>;
-
-/// One option.
-#[derive(Debug)]
-pub struct Row {
-    /// Its name everywhere; `-` may be written for `_`.
-    pub name: &'static str,
-    /// What its value looks like; empty for a switch.
-    pub value: &'static str,
-    /// The default, in words.
-    pub default: &'static str,
-    /// What it does, one sentence.
-    pub help: &'static str,
-    set: Setter,
-}
-
-impl Row {
-    /// Whether it is given without a value.
-    pub fn is_switch(&self) -> bool {
-        self.value.is_empty()
-    }
-}
-
-/// Every mount option, in the order of the help text.
-pub static TABLE: &[Row] = &[
-    row(
-        "settle",
-        "TIME",
-        "2s",
-        "Leave a file alone for this long after its last writer closed it, then seal it.",
-        |o, v| {
-            o.settle = values::time(v)?;
-            Ok(())
-        },
-    ),
-    row(
-        "hot",
-        "DIR",
-        "hot/ in the store",
-        "Keep hot files in this folder, for example on an NVMe disk.",
-        |o, v| {
-            o.hot = Some(values::folder(v)?);
-            Ok(())
-        },
-    ),
-    row(
-        "hot_cache",
-        "BYTES",
-        "10 % of free space, 16GiB at most",
-        "Sealed contents of this size stay hot, for fast reads.",
-        |o, v| {
-            o.hot_cache = Some(values::bytes(v)?);
-            Ok(())
-        },
-    ),
-    row("cache", "BYTES", "256MiB", "Keep this much of decoded chunks in memory.", |o, v| {
-        o.cache_bytes = values::bytes(v)?;
-        Ok(())
-    }),
-    row(
-        "threads",
-        "N",
-        "a quarter of the cores, at least 1",
-        "Seal with this many background threads.",
-        |o, v| {
-            o.threads = values::count(v)?;
-            Ok(())
-        },
-    ),
-    row(
-        "passthrough",
-        "WHEN",
-        "auto",
-        "Let the kernel write hot files directly: auto (where it can), on (fail without), off. It needs Linux 6.9 and CAP_SYS_ADMIN.",
-        |o, v| {
-            o.passthrough = values::passthrough(v)?;
-            Ok(())
-        },
-    ),
-    row(
-        "allow_other",
-        "",
-        "off",
-        "Let other users use the mount; permissions are always checked.",
-        |o, v| {
-            o.allow_other = values::switch(v)?;
-            Ok(())
-        },
-    ),
-    row("ro", "", "off", "Refuse every change.", |o, v| {
-        o.ro = values::switch(v)?;
-        Ok(())
-    }),
-    row("suid", "", "off", "Honour set-user-id and set-group-id bits.", |o, v| {
-        o.suid = values::switch(v)?;
-        Ok(())
-    }),
-    row("dev", "", "off", "Honour device nodes.", |o, v| {
-        o.dev = values::switch(v)?;
-        Ok(())
-    }),
-    row("noexec", "", "off", "Refuse to execute files.", |o, v| {
-        o.noexec = values::switch(v)?;
-        Ok(())
-    }),
-    row(
-        "nonempty",
-        "",
-        "off",
-        "Mount over a directory that holds files; they are hidden until it is unmounted.",
-        |o, v| {
-            o.nonempty = values::switch(v)?;
-            Ok(())
-        },
-    ),
-    row("fsname", "NAME", "the store's path", "Show this as the source in the mount table.", |o, v| {
-        o.fsname = Some(v.to_owned());
-        Ok(())
-    }),
-];
-
-const fn row(
-    name: &'static str,
-    value: &'static str,
-    default: &'static str,
-    help: &'static str,
-    set: Setter,
-) -> Row {
-    Row { name, value, default, help, set }
-}
 
 impl MountOptions {
     /// Sets the option `name` to `value` (`None` = given without a value); `origin` ("-o", a path) is for the message.
@@ -234,7 +163,14 @@ impl MountOptions {
                 )));
             }
         };
-        (row.set)(self, value).map_err(|why| Invalid(format!("option '{name}' in {origin}: '{value}' {why}")))
+        row.apply(self, value).map_err(|why| Invalid(format!("option '{name}' in {origin}: '{value}' {why}")))
+    }
+
+    /// Whether the options make sense together; the text says what would be right.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.policy
+            .check()
+            .map_err(|why| Invalid(format!("the retention options contradict each other: {why}")))
     }
 
     /// Bytes of sealed contents that stay hot on a disk with `free_bytes` left.
@@ -275,6 +211,11 @@ mod tests {
             ("cache", "much", "16GiB"),
             ("passthrough", "maybe", "auto"),
             ("ro", "perhaps", "true"),
+            ("snapdir", "gone", "disabled"),
+            ("snapdir_name", "a/b", "one name"),
+            ("snapshot_admin", "me", "root"),
+            ("provenance", "maybe", "args"),
+            ("min_free", "5%", "16GiB"),
         ] {
             let said = set(name, Some(value)).unwrap_err().to_string();
             assert!(said.contains(name) && said.contains(value) && said.contains(hint), "{said}");
@@ -296,13 +237,42 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_is_set_by_its_own_names_and_judged_as_a_whole() {
+        let mut options = MountOptions::default();
+        options.set("max-to-keep", Some("3"), "-o").unwrap();
+        options.set("keep_best", Some("2"), "-o").unwrap();
+        assert_eq!((options.policy.max_to_keep, options.policy.keep_best), (3, Some(2)));
+        let said = options.check().unwrap_err().0;
+        assert!(said.contains("monitor=val_loss") && !said.contains('\n'), "{said}");
+        options.set("monitor", Some("loss"), "-o").unwrap();
+        options.check().unwrap();
+        let said = options.set("keep_within", Some("7"), "-o").unwrap_err().0;
+        assert_eq!(said.matches("keep_within").count(), 1, "{said}");
+        assert!(Policy::NAMES.iter().all(|(name, ..)| TABLE.iter().any(|row| row.name == *name)));
+    }
+
+    #[test]
+    fn patterns_of_runs_are_separated_by_colons() {
+        let runs = set("run", Some(r"exp/*:multirun/**:a\:b")).unwrap().runs;
+        assert_eq!(runs.len(), 3);
+        assert!(runs[0].matches(b"exp/a") && runs[1].matches(b"multirun/1/2") && runs[2].matches(b"a:b"));
+        assert!(set("run", Some("a:[")).unwrap_err().0.contains("'a:['"));
+        assert!(set("run", Some("")).unwrap().runs.is_empty());
+    }
+
+    #[test]
     fn every_row_can_be_set_from_its_default_or_a_word_like_it() {
         for row in TABLE {
             let value = match row.value {
                 "TIME" => "2s",
                 "BYTES" => "1MiB",
-                "N" => "3",
+                "N" | "HOURS" | "STEPS" | "STEP:STEP..." => "3",
                 "WHEN" => "auto",
+                "hidden|visible|disabled" => "visible",
+                "owner|root" => "root",
+                "off|on|args" => "args",
+                "min|max" => "max",
+                "NAME" => ".history",
                 "" => "true",
                 _ => "/tmp/x",
             };

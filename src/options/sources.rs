@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::config::{Invalid, MountOptions, TABLE};
+use super::{Invalid, MountOptions, TABLE};
 
 /// A `config.toml` beyond this is no config.toml.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -95,16 +95,24 @@ impl MountOptions {
 
     /// Applies the file at `path`; a file that is not there changes nothing.
     pub fn apply_file(&mut self, path: &Path) -> Result<(), Invalid> {
-        let unreadable = |error: std::io::Error| Invalid(format!("cannot read {}: {error}", path.display()));
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(unreadable(error)),
-        };
-        let mut text = String::new();
-        file.take(CONFIG_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
-        self.apply_toml(&text, path)
+        match read_config(path)? {
+            Some(text) => self.apply_toml(&text, path),
+            None => Ok(()),
+        }
     }
+}
+
+/// The text of the file at `path`; `None` when there is none.
+pub(super) fn read_config(path: &Path) -> Result<Option<String>, Invalid> {
+    let unreadable = |error: std::io::Error| Invalid(format!("cannot read {}: {error}", path.display()));
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut text = String::new();
+    file.take(CONFIG_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
+    Ok(Some(text))
 }
 
 /// The `config.toml` of a new store: every option with its default, commented out.

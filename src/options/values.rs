@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::config::Passthrough;
+use super::{Passthrough, Provenance, Snapdir, SnapshotAdmin};
+use crate::version::runs::Glob;
 
 /// Background threads beyond this are a typing error.
 const THREADS_MAX: usize = 1024;
 /// A quiet time beyond this is a typing error.
 const SETTLE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest name of a directory entry, in bytes.
+const NAME_BYTES_MAX: usize = 255;
 
 /// On or off.
 pub(super) fn switch(value: &str) -> Result<bool, String> {
@@ -62,39 +66,61 @@ pub(super) fn passthrough(value: &str) -> Result<Passthrough, String> {
     }
 }
 
-/// The candidate that is the fewest single-letter edits away from `name`; empty without candidates.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> &'a str {
-    candidates.min_by_key(|candidate| edits(name, candidate)).unwrap_or_default()
+/// `hidden`, `visible` or `disabled`.
+pub(super) fn snapdir(value: &str) -> Result<Snapdir, String> {
+    match value {
+        "hidden" => Ok(Snapdir::Hidden),
+        "visible" => Ok(Snapdir::Visible),
+        "disabled" => Ok(Snapdir::Disabled),
+        _ => Err("is none of hidden, visible, disabled".into()),
+    }
 }
 
-/// Levenshtein's distance, one row at a time. Names longer than 64 letters are compared by their first 64.
-fn edits(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (line, a) in from.chars().take(64).enumerate() {
-        let mut corner = line;
-        let mut left = line + 1;
-        for (cell, b) in row.iter_mut().skip(1).zip(to.chars()) {
-            let best = (corner + usize::from(a != b)).min(left + 1).min(*cell + 1);
-            corner = std::mem::replace(cell, best);
-            left = best;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = line + 1;
-        }
+/// `owner` or `root`.
+pub(super) fn snapshot_admin(value: &str) -> Result<SnapshotAdmin, String> {
+    match value {
+        "owner" => Ok(SnapshotAdmin::Owner),
+        "root" => Ok(SnapshotAdmin::Root),
+        _ => Err("is neither owner nor root".into()),
     }
-    row.last().copied().unwrap_or_default()
+}
+
+/// `off`, `on` or `args`.
+pub(super) fn provenance(value: &str) -> Result<Provenance, String> {
+    match value {
+        "off" => Ok(Provenance::Off),
+        "on" => Ok(Provenance::On),
+        "args" => Ok(Provenance::Args),
+        _ => Err("is none of off, on, args".into()),
+    }
+}
+
+/// The name of one directory entry.
+pub(super) fn file_name(value: &str) -> Result<String, String> {
+    let is_name = !value.is_empty() && value.len() <= NAME_BYTES_MAX && !value.contains(['/', '\0']);
+    if is_name && value != "." && value != ".." {
+        Ok(value.to_owned())
+    } else {
+        Err(format!("is not one name of 1 to {NAME_BYTES_MAX} bytes without '/'"))
+    }
+}
+
+/// Patterns with `:` between; a colon that is meant as it is is written `\:`. Nothing is no pattern.
+pub(super) fn globs(value: &str) -> Result<Vec<Glob>, String> {
+    let (mut patterns, mut escaped) = (vec![String::new()], false);
+    for letter in value.chars() {
+        match patterns.last_mut() {
+            Some(last) if letter != ':' || escaped => last.push(letter),
+            _ => patterns.push(String::new()),
+        }
+        escaped = letter == '\\' && !escaped;
+    }
+    patterns.iter().filter(|pattern| !pattern.is_empty()).map(|pattern| Glob::new(pattern)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_name_is_the_one_with_the_fewest_edits() {
-        assert_eq!((edits("kitten", "sitting"), edits("", "ab"), edits("ab", "")), (3, 2, 2));
-        assert_eq!(nearest("setle", ["cache", "settle"].into_iter()), "settle");
-        assert_eq!(nearest("x", [].into_iter()), "");
-    }
 
     #[test]
     fn odd_texts_are_refused_and_bounds_hold() {

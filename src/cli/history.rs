@@ -1,0 +1,166 @@
+//! What the commands on history have in common: the arguments that name a run and a version, and asking.
+//!
+//! Order: PATH is resolved without touching the mount, the store is found, a running daemon is asked; where there is none
+//! the store is opened here, under its lock, for one command.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches};
+use serde::Serialize;
+
+use super::failure::{Failure, Outcome};
+use super::{Daemon, locate, print};
+use crate::base::mounts::Mount;
+use crate::command::{Answer, COMMAND_BYTES_MAX, Command, Target};
+use crate::control::client::Client;
+use crate::engine::layout::Layout;
+use crate::options::MountOptions;
+use crate::version::record::path_text;
+
+/// What every command on history says of its PATH.
+pub(super) const PATH_HELP: &str = "PATH is a path in a mount, which means the run at it or the innermost above it, or a \
+    store, where --run names the run by its path below the mount (a store with one run needs none). It works on a store \
+    that is mounted, that is not, and whose daemon was killed.";
+
+/// What every command on one version says of its VERSION.
+pub(super) const VERSION_HELP: &str = "VERSION is a number (42 or 000042), latest (the newest complete and valid one), \
+    newest, best (by the policy's monitor), a tag, or a path such as exp/.snapshots/000042.";
+
+/// `[PATH]`, `.` by default.
+pub(super) fn path_arg() -> Arg {
+    Arg::new("path")
+        .value_name("PATH")
+        .default_value(".")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("A path in a mount, or a store")
+}
+
+/// `--run` and `--json`.
+pub(super) fn common_args() -> [Arg; 2] {
+    [
+        Arg::new("run")
+            .long("run")
+            .value_name("RUN")
+            .help("The run, by its path below the mount; / is the root"),
+        Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON, in one line"),
+    ]
+}
+
+/// `VERSION`.
+pub(super) fn version_arg() -> Arg {
+    Arg::new("version").value_name("VERSION").required(true).help("Which version")
+}
+
+/// The store that a command is for, and the run that is meant.
+pub(super) struct Place {
+    store: PathBuf,
+    pub(super) target: Target,
+}
+
+/// What PATH and `--run` mean.
+pub(super) fn place(matches: &ArgMatches) -> Outcome<Place> {
+    let path: &PathBuf = matches.get_one("path").ok_or_else(|| Failure::Usage("PATH is missing".into()))?;
+    let run = matches.try_get_one::<String>("run").ok().flatten();
+    at(path, run.map(String::as_str))
+}
+
+/// What PATH and VERSION mean: a VERSION that is a path names the run too.
+pub(super) fn version(matches: &ArgMatches) -> Outcome<(Place, Option<String>)> {
+    let version: &String =
+        matches.get_one("version").ok_or_else(|| Failure::Usage("VERSION is missing".into()))?;
+    if !version.contains('/') {
+        return Ok((place(matches)?, Some(version.clone())));
+    }
+    let place = at(Path::new(version), None)?;
+    match place.target {
+        Target::Path(_) => Ok((place, None)),
+        _ => Err(Failure::Usage(format!(
+            "'{version}' is not a path in a mount; give the number of the version, and the store as PATH"
+        ))),
+    }
+}
+
+fn at(path: &Path, run: Option<&str>) -> Outcome<Place> {
+    let full = locate::resolve(path);
+    let found = locate::find(&full)?;
+    let store = found.store.ok_or_else(|| {
+        Failure::Failed(format!(
+            "the mount of {} does not tell where its store is; name the store",
+            path.display()
+        ))
+    })?;
+    let inside = found.mount.as_ref().and_then(|mount| below(mount, &full));
+    let target = match (run, inside) {
+        (Some(run), _) => Target::Run(run.to_owned()),
+        (None, Some(path)) => Target::Path(path),
+        (None, None) => Target::Only,
+    };
+    Ok(Place { store, target })
+}
+
+/// The path of `full` below the root of the filesystem that `mount` shows, or a part of it.
+fn below(mount: &Mount, full: &Path) -> Option<String> {
+    let path = full.strip_prefix(&mount.mountpoint).ok()?;
+    let root = mount.root.strip_prefix("/").unwrap_or(&mount.root);
+    Some(path_text(root.join(path).as_os_str().as_bytes()))
+}
+
+impl Place {
+    /// Asks the store's daemon, or the store itself.
+    pub(super) fn ask(&self, command: Command, daemon: &dyn Daemon) -> Outcome<Answer> {
+        let len = serde_json::to_vec(&command).map_or(usize::MAX, |bytes| bytes.len());
+        if len > COMMAND_BYTES_MAX {
+            return Err(Failure::Usage("what is asked is too long; shorten the paths or values".into()));
+        }
+        if let Some(mut client) = Client::connect(&self.store)? {
+            return Ok(client.execute(command)?);
+        }
+        let mut options = MountOptions::default();
+        options.apply_file(&Layout::new(&self.store).config())?;
+        options.check()?;
+        Ok(daemon.execute(&options, &self.store, command)?)
+    }
+}
+
+/// Prints `value` as JSON in one line.
+pub(super) fn print_json(value: &impl Serialize) -> Outcome {
+    let text = serde_json::to_string(value);
+    print(&(text.map_err(|error| Failure::Failed(format!("cannot write JSON: {error}")))? + "\n"))
+}
+
+/// An answer to another question: the daemon is another version of this program.
+pub(super) fn odd() -> Failure {
+    Failure::Failed(
+        "the daemon gave another answer than was asked for; is it another version of ckptfs?".into(),
+    )
+}
+
+/// ` PATH` as it was given, for a command that a message proposes; nothing for the default.
+pub(super) fn given_path(matches: &ArgMatches) -> String {
+    let path = matches.get_one::<PathBuf>("path").map(|path| path.as_os_str());
+    let run = matches.try_get_one::<String>("run").ok().flatten();
+    let path =
+        path.filter(|path| *path != OsStr::new(".")).map(|path| format!(" {}", path.to_string_lossy()));
+    path.unwrap_or_default() + &run.map(|run| format!(" --run {run}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_a_mount_of_a_part_is_told_from_the_whole() {
+        let mount = |root: &str| Mount {
+            mountpoint: "/mnt/x".into(),
+            fs_type: "fuse.ckptfs".into(),
+            source: "/s".into(),
+            root: root.into(),
+        };
+        assert_eq!(below(&mount("/"), Path::new("/mnt/x/a/b")).as_deref(), Some("a/b"));
+        assert_eq!(below(&mount("/"), Path::new("/mnt/x")).as_deref(), Some(""));
+        assert_eq!(below(&mount("/exp/1"), Path::new("/mnt/x/a")).as_deref(), Some("exp/1/a"));
+        assert_eq!(below(&mount("/"), Path::new("/srv")), None);
+    }
+}

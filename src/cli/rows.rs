@@ -1,0 +1,48 @@
+//! Tables for people: columns as wide as their widest cell, left empty where nothing is known.
+
+use bytesize::ByteSize;
+
+/// `rows` under `heads`, each column aligned; the last one is not padded.
+pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = heads.iter().map(|head| head.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    std::iter::once(&heads).chain(rows).map(|row| line(row, &widths)).collect()
+}
+
+fn line(cells: &[String], widths: &[usize]) -> String {
+    let padded = cells.iter().zip(widths).map(|(cell, width)| {
+        let missing = width.saturating_sub(cell.chars().count());
+        format!("{cell}{}  ", " ".repeat(missing))
+    });
+    let line: String = padded.collect();
+    line.trim_end().to_owned() + "\n"
+}
+
+/// Bytes with their unit.
+pub(super) fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
+}
+
+/// A value, or nothing.
+pub(super) fn maybe(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_end_where_their_text_does() {
+        let rows = [
+            vec!["1".to_owned(), "größer".to_owned(), String::new()],
+            vec!["100".into(), "b".into(), "c".into()],
+        ];
+        assert_eq!(table(&["N", "NAME", "TAGS"], &rows), "N    NAME    TAGS\n1    größer\n100  b       c\n");
+    }
+}

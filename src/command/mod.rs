@@ -1,0 +1,186 @@
+//! The commands on history, each written once: a question with its arguments, an answer with its fields, and what lies
+//! between, on an open store.
+//!
+//! The control socket only carries questions and answers; a store that is not mounted is opened for one question and
+//! closed again. Order of a question that changes something: it is judged, the change is on record, the record is durable,
+//! then it is answered. Names in answers are stable: `--json` prints them.
+
+mod answer;
+mod log;
+mod policy;
+mod prune;
+mod runs;
+mod select;
+mod versions;
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Result;
+use crate::engine::Engine;
+pub use answer::{
+    Answer, Changed, Log, Logged, Planned, PlannedRun, PolicyShown, PurgedRun, RunInfo, Setting, Source,
+};
+pub use select::shown;
+
+/// The longest question, as JSON in bytes: the longest path, and every setting with the longest value.
+pub const COMMAND_BYTES_MAX: usize = 128 << 10;
+
+/// Which run is meant. Paths are below the mount, as [`path_text`](crate::version::record::path_text) writes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The run at this path or the innermost above it; a path through `.snapshots` may name a version too.
+    Path(String),
+    /// The run whose path this is.
+    Run(String),
+    /// The only run there is.
+    Only,
+}
+
+/// A question. A `version` is a number, `latest`, `newest`, `best` or a tag; `None` where the path names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Lists versions, newest first.
+    Log {
+        /// Of which run.
+        at: Target,
+        /// At most so many.
+        limit: Option<u64>,
+        /// Those that were removed and are still there too.
+        removed: bool,
+    },
+    /// Makes a version now.
+    Snapshot {
+        /// Of which run; a directory in none becomes one.
+        at: Target,
+        /// Its tag.
+        tag: Option<String>,
+    },
+    /// Gives a version a tag.
+    Tag {
+        /// The run.
+        at: Target,
+        /// The version.
+        version: Option<String>,
+        /// The tag.
+        name: String,
+    },
+    /// Takes a tag off.
+    Untag {
+        /// The run.
+        at: Target,
+        /// The tag.
+        name: String,
+    },
+    /// Pins a version, or takes its pin off.
+    Pin {
+        /// The run.
+        at: Target,
+        /// The version.
+        version: Option<String>,
+        /// Pinned from now on.
+        on: bool,
+    },
+    /// Removes a version.
+    Expire {
+        /// The run.
+        at: Target,
+        /// The version.
+        version: Option<String>,
+    },
+    /// Takes a removed version back.
+    Undelete {
+        /// The run.
+        at: Target,
+        /// The version.
+        version: Option<String>,
+    },
+    /// Ends the history of a run.
+    Purge {
+        /// The run.
+        at: Target,
+        /// Tagged and pinned versions too.
+        all: bool,
+    },
+    /// Makes a directory a run.
+    RunAdd {
+        /// The directory.
+        at: Target,
+    },
+    /// Lists all runs.
+    RunList,
+    /// Makes no more versions of a run.
+    RunForget {
+        /// The run.
+        at: Target,
+    },
+    /// Shows a policy.
+    PolicyGet {
+        /// The run; `None` = that of the mount.
+        at: Option<Target>,
+    },
+    /// Changes a policy.
+    PolicySet {
+        /// The run; `None` = that of the mount, in the store's `config.toml` too.
+        at: Option<Target>,
+        /// Names and values.
+        settings: Vec<(String, String)>,
+    },
+    /// Shows what the policy says of every version, and does it.
+    Prune {
+        /// The run; `None` = all runs.
+        at: Option<Target>,
+        /// Show only.
+        dry_run: bool,
+    },
+}
+
+impl Command {
+    /// Whether it may change the store.
+    pub fn changes(&self) -> bool {
+        !matches!(
+            self,
+            Command::Log { .. }
+                | Command::RunList
+                | Command::PolicyGet { .. }
+                | Command::Prune { dry_run: true, .. }
+        )
+    }
+
+    /// Whether it needs the threads that make versions.
+    pub fn needs_workers(&self) -> bool {
+        matches!(self, Command::Snapshot { .. })
+    }
+}
+
+/// Answers `command` on an open store. What it changed is durable when this returns.
+pub fn execute(engine: &Engine, command: Command) -> Result<Answer> {
+    let changes = command.changes();
+    if changes {
+        engine.check_writable()?;
+    }
+    let answer = match command {
+        Command::Log { at, limit, removed } => log::log(engine, &at, limit, removed)?,
+        Command::Snapshot { at, tag } => versions::snapshot(engine, &at, tag)?,
+        Command::Tag { at, version, name } => versions::tag(engine, &at, version, &name)?,
+        Command::Untag { at, name } => versions::untag(engine, &at, &name)?,
+        Command::Pin { at, version, on } => versions::pin(engine, &at, version, on)?,
+        Command::Expire { at, version } => versions::expire(engine, &at, version)?,
+        Command::Undelete { at, version } => versions::undelete(engine, &at, version)?,
+        Command::Purge { at, all } => runs::purge(engine, &at, all)?,
+        Command::RunAdd { at } => runs::add(engine, &at)?,
+        Command::RunList => runs::list(engine)?,
+        Command::RunForget { at } => runs::forget(engine, &at)?,
+        Command::PolicyGet { at } => policy::get(engine, at.as_ref())?,
+        Command::PolicySet { at, settings } => policy::set(engine, at.as_ref(), &settings)?,
+        Command::Prune { at, dry_run } => prune::prune(engine, at.as_ref(), dry_run)?,
+    };
+    if changes {
+        engine.sync_names()?;
+    }
+    Ok(answer)
+}
