@@ -20,6 +20,8 @@ pub mod retention;
 pub mod seal;
 pub mod version;
 
+pub mod gc;
+
 pub mod engine;
 
 pub mod cli;

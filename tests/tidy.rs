@@ -49,6 +49,8 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("seal", "hot"),
     // A run's record holds its policy.
     ("version", "retention"),
+    // What is in use is found through the manifests of contents.
+    ("gc", "seal"),
     // `status` and `unmount` are spoken over the control socket.
     ("cli", "control"),
 ];

@@ -16,6 +16,7 @@ pub mod live;
 pub mod lock;
 pub mod open;
 pub mod passthrough;
+pub mod reclaim;
 pub mod recover;
 pub mod sealer;
 pub mod setattr;
@@ -37,6 +38,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::base::{Error, Result};
 use crate::catalog::keys::{HotId, Ino};
+use crate::catalog::records::Content;
 use crate::hot::HotDir;
 use crate::hot::grave::Grave;
 use crate::namespace::Namespace;
@@ -44,6 +46,9 @@ use crate::pack::PackStore;
 use crate::seal::queue::SealQueue;
 use crate::seal::read_ahead::ReadPool;
 use live::{Live, LiveTable};
+
+/// A sealed file of this size that goes is worth looking for what can be reclaimed.
+const RECLAIM_MIN_BYTES: u64 = 64 << 20;
 
 /// How a store is to be run.
 #[derive(Clone, Debug)]
@@ -122,6 +127,7 @@ pub struct Engine {
     totals: status::Totals,
     wake_sync: sync::Wake,
     history: history::History,
+    reclaim: reclaim::Reclaim,
     /// The boot that this mount runs in.
     boot: String,
 }
@@ -234,6 +240,10 @@ impl Engine {
         if removed.inode.nlink == 0 {
             self.cache.remove(removed.inode.ino);
             self.queue.forget(removed.inode.ino);
+            let sealed = removed.inode.content().and_then(Content::sealed);
+            if sealed.is_some_and(|sealed| sealed.size >= RECLAIM_MIN_BYTES) {
+                self.wake_reclaim();
+            }
         }
         if let Some((id, seq)) = removed.dropped {
             self.bury(id, seq);

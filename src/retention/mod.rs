@@ -38,5 +38,5 @@ pub use best::best;
 pub use deleted::{plan_deleted, run_is_over};
 pub use plan::{Candidate, plan, plan_since};
 pub use policy::{Mode, Policy};
-pub use pressure::pressure_order;
+pub use pressure::{Missed, pressure_order, pressure_ranks};
 pub use verdict::{Reason, Verdict};

@@ -9,7 +9,7 @@ use super::trigger::Wanted;
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, Ino, RunId};
-use crate::retention::{Candidate, Policy, Verdict, plan_deleted, plan_since};
+use crate::retention::{Candidate, Missed, Policy, Verdict, plan_deleted, plan_since, pressure_ranks};
 use crate::version::record::{self, Expired, Run, Version};
 
 impl Engine {
@@ -109,6 +109,19 @@ impl Engine {
         })
     }
 
+    /// Deletes the record of a version that has expired, for good; whether it did. Not while somebody reads it, nor once it
+    /// was taken back.
+    pub(in super::super) fn forget_version(&self, run: RunId, number: u32) -> Result<bool> {
+        let _one = self.history.changing.lock();
+        let Some(version) = self.recorded_version(run, number)? else { return Ok(false) };
+        let in_use = self.history.in_use.lock();
+        if version.expired.is_none() || in_use.contains_key(&(run, number)) {
+            return Ok(false);
+        }
+        self.ns.record(vec![(keys::version(run, number), None)])?;
+        Ok(true)
+    }
+
     /// The policy that holds for a run.
     pub fn policy_of(&self, run: &Run) -> Policy {
         run.policy.clone().unwrap_or_else(|| self.history.policy.lock().clone())
@@ -126,18 +139,29 @@ impl Engine {
     /// What the policy says of every version of a run now.
     pub fn plan(&self, id: RunId) -> Result<Vec<Verdict>> {
         let run = self.run(id).ok_or(Error::Errno(libc::ENOENT))?;
-        let versions = self.versions(id)?;
-        let in_use = self.history.in_use.lock();
-        let candidates: Vec<Candidate> = versions
-            .iter()
-            .map(|version| candidate(version, in_use.contains_key(&(id, version.number))))
-            .collect();
-        drop(in_use);
+        let candidates = self.candidates(id)?;
         let (policy, now) = (self.policy_of(&run), Time::now().secs);
         Ok(match run.deleted_at {
             Some(deleted) => plan_deleted(&candidates, deleted, &policy, now),
             None => plan_since(&candidates, &policy, run.kept_at, now),
         })
+    }
+
+    /// What of a run goes when space is short, in this order, and how much each is missed.
+    pub fn pressure_ranks(&self, id: RunId) -> Result<Vec<(Missed, u32)>> {
+        let run = self.run(id).ok_or(Error::Errno(libc::ENOENT))?;
+        let (candidates, policy) = (self.candidates(id)?, self.policy_of(&run));
+        Ok(pressure_ranks(&candidates, &policy, Time::now().secs, run.deleted_at.is_some()))
+    }
+
+    fn candidates(&self, id: RunId) -> Result<Vec<Candidate>> {
+        let versions = self.versions(id)?;
+        let in_use = self.history.in_use.lock();
+        let of = |version| {
+            let version: &Version = version;
+            candidate(version, in_use.contains_key(&(id, version.number)))
+        };
+        Ok(versions.iter().map(of).collect())
     }
 
     /// Does what the policy says for one run; how many versions go.
@@ -161,6 +185,9 @@ impl Engine {
                     }
                 }
             }
+        }
+        if gone > 0 {
+            self.wake_reclaim();
         }
         Ok(gone)
     }

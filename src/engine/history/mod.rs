@@ -54,6 +54,8 @@ pub struct HistoryOptions {
     pub provenance: bool,
     /// Whether to record the arguments of the program that did.
     pub provenance_args: bool,
+    /// Free bytes of the store's disk below which space is given back under pressure; 0 = 5 % of the disk, 10 GiB at most.
+    pub min_free: u64,
     /// Where the store is mounted: nothing below it is looked at by the daemon itself.
     pub mountpoint: PathBuf,
 }
@@ -66,6 +68,7 @@ impl Default for HistoryOptions {
             policy: Policy::default(),
             provenance: false,
             provenance_args: false,
+            min_free: 0,
             mountpoint: PathBuf::new(),
         }
     }
