@@ -11,10 +11,14 @@ use crate::base::config::{self, MountOptions};
 use crate::base::monitor::{Monitor, Silent};
 use crate::base::{Error, IoContext, Result};
 use crate::cli::{Daemon, Ready};
-use crate::control::status::{LastError, PassthroughStatus, Sealing, Status, path_text, rfc3339};
+use crate::control::status::{
+    LastError, PassthroughStatus, PressureStatus, Sealing, Status, path_text, rfc3339,
+};
 use crate::control::{Handler, Leave};
 use crate::engine::history::HistoryOptions;
 use crate::engine::layout::Store;
+use crate::engine::reclaim::pressure::Pressure;
+use crate::engine::reclaim::{How, Reclaimed};
 use crate::engine::shutdown::End;
 use crate::engine::status::Report;
 use crate::engine::workers::Workers;
@@ -64,6 +68,22 @@ impl Daemon for Filesystem {
         }
         let end = wait_for_end(&events)?;
         engine.shut_down(&workers, end)
+    }
+
+    fn reclaim(
+        &self,
+        options: &MountOptions,
+        store: &Path,
+        dry_run: bool,
+        progress: &dyn Monitor,
+    ) -> Result<Reclaimed> {
+        let store = Store::open(store, Path::new("ckptfs gc"))?;
+        let root = store.layout.root();
+        let owner =
+            Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+        let engine = Engine::start(root, engine_options(options, root, root)?, owner, progress)?;
+        let done = engine.reclaim_as(How { dry_run, ..How::NOW }, progress);
+        engine.close_unmounted().and(done)
     }
 }
 
@@ -129,6 +149,18 @@ fn mount_spec(options: &MountOptions, store: &Path, mountpoint: &Path) -> MountS
     }
 }
 
+fn pressure_status(pressure: &Pressure) -> PressureStatus {
+    PressureStatus {
+        active: pressure.active,
+        since: pressure.since.map(rfc3339),
+        min_free: pressure.min_free,
+        versions: pressure.versions,
+        freed_bytes: pressure.freed_bytes,
+        what_it_did: pressure.what_it_did.clone(),
+        gave_up_because: pressure.gave_up_because.clone(),
+    }
+}
+
 /// A running daemon, as the control socket sees it.
 struct Running {
     engine: Arc<Engine>,
@@ -180,6 +212,8 @@ impl Handler for Running {
             stored_bytes: stored,
             ratio: (stored > 0).then(|| report.sealed_live_bytes as f64 / stored as f64),
             chunks: report.packs.chunks,
+            history_bytes: report.history_bytes,
+            pressure: pressure_status(&report.pressure),
             free_bytes: free,
             last_errors: report
                 .faults
@@ -191,6 +225,10 @@ impl Handler for Running {
 
     fn seal_all(&self, progress: &dyn Monitor) -> Result<()> {
         self.engine.seal_all(progress)
+    }
+
+    fn reclaim(&self, dry_run: bool, progress: &dyn Monitor) -> Result<Reclaimed> {
+        self.engine.reclaim_as(How { dry_run, ..How::NOW }, progress)
     }
 
     fn request_unmount(&self, how: Leave) -> Result<()> {

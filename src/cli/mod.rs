@@ -6,6 +6,7 @@
 mod background;
 mod daemon;
 mod failure;
+mod gc;
 mod locate;
 mod mount;
 mod options;
@@ -25,7 +26,9 @@ use clap::Command;
 
 use crate::base::Result;
 use crate::base::config::MountOptions;
+use crate::base::monitor::Monitor;
 use crate::control::Handler;
+use crate::engine::reclaim::Reclaimed;
 use failure::{Failure, Outcome};
 
 /// What a daemon calls once its mount is usable. When it fails, the daemon unmounts and returns that error.
@@ -36,6 +39,15 @@ pub trait Daemon {
     /// Locks and opens `store` (absolute; made if it is not there), mounts it at `mountpoint` (absolute), calls `ready`
     /// once it is usable, and returns when the mount is gone, everything is durable and the lock is free.
     fn serve(&self, options: &MountOptions, store: &Path, mountpoint: &Path, ready: Ready<'_>) -> Result<()>;
+    /// Locks and opens `store`, which is not mounted, gives back the space that nothing needs (or tells what that would
+    /// be), and closes it.
+    fn reclaim(
+        &self,
+        options: &MountOptions,
+        store: &Path,
+        dry_run: bool,
+        progress: &dyn Monitor,
+    ) -> Result<Reclaimed>;
 }
 
 /// Runs the program: `args` with its own name first.
@@ -77,7 +89,7 @@ fn command() -> Command {
         .subcommand_required(true)
         .disable_help_subcommand(true)
         .term_width(100)
-        .subcommands([mount::command(), unmount::command(), status::command()])
+        .subcommands([mount::command(), unmount::command(), status::command(), gc::command()])
 }
 
 fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
@@ -90,6 +102,7 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("mount", matches)) => mount::run(matches, args, daemon),
         Some(("unmount", matches)) => unmount::run(matches),
         Some(("status", matches)) => status::run(matches),
+        Some(("gc", matches)) => gc::run(matches, daemon),
         _ => Err(Failure::Usage("no command given; see: ckptfs --help".into())),
     }
 }

@@ -59,6 +59,14 @@ impl Engine {
         Ok(())
     }
 
+    /// Ends the use of a store that was opened for work on it and never mounted: no file has changed.
+    pub fn close_unmounted(self: &Arc<Self>) -> Result<()> {
+        self.record_grown()?;
+        self.make_durable()?;
+        self.grave.delete_doomed(&self.hot)?;
+        self.ns.meta().close()
+    }
+
     /// Makes every file and name durable, while the mount may still be in use.
     ///
     /// Names first: a rename over a file is then good even if the disk is too slow for all files.

@@ -16,24 +16,24 @@ impl Namespace {
     /// Hands the sealed content of every inode to `each` (true), then of every inode that a snapshot under way has saved
     /// (false).
     pub fn each_sealed(&self, each: &mut dyn FnMut(ChunkId, bool) -> Result<()>) -> Result<()> {
-        let now = &mut |_: &[u8], value: &[u8]| Ok(Some(Inode::decode(value)));
-        self.each_record(b"i", now, &mut |id| each(id, true))?;
+        let now = |_: &[u8], value: &[u8]| Some(Some(Inode::decode(value)?));
+        self.each_record(b"i", &now, &mut |id| each(id, true))?;
         let saved = |key: &[u8], value: &[u8]| {
-            let of = key.get(keys::all_saved(0).len()..).unwrap_or_default();
-            match value.split_first() {
-                Some((1, inode)) if of.first() == Some(&b'i') => Ok(Some(Inode::decode(inode))),
-                Some((0 | 1, _)) => Ok(None),
-                _ => Err(damaged_key(key)),
+            let of = key.get(keys::all_saved(0).len()..)?;
+            match value.split_first()? {
+                (1, inode) if of.first() == Some(&b'i') => Some(Some(Inode::decode(inode)?)),
+                (0 | 1, _) => Some(None),
+                _ => None,
             }
         };
-        self.each_record(b"s", &mut { saved }, &mut |id| each(id, false))
+        self.each_record(b"s", &saved, &mut |id| each(id, false))
     }
 
-    /// Hands the sealed content of the inode in each record below `prefix` to `each`; `parse` says which have one.
+    /// Hands the sealed content of the inode in each record below `prefix` to `each`.
     fn each_record(
         &self,
         prefix: &[u8],
-        parse: &mut dyn FnMut(&[u8], &[u8]) -> Result<Option<Option<Inode>>>,
+        parse: &Parse<'_>,
         each: &mut dyn FnMut(ChunkId) -> Result<()>,
     ) -> Result<()> {
         let mut after: Option<Vec<u8>> = None;
@@ -41,9 +41,9 @@ impl Namespace {
             let page = self.meta.scan(prefix, after.as_deref(), PAGE)?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             for (key, value) in &page {
-                let Some(inode) = parse(key, value)? else { continue };
-                let inode = inode.ok_or_else(|| damaged_key(key))?;
-                if let Some(sealed) = inode.content().and_then(Content::sealed) {
+                let inode = parse(key, value).ok_or_else(|| damaged_key(key))?;
+                let sealed = inode.as_ref().and_then(Inode::content).and_then(Content::sealed);
+                if let Some(sealed) = sealed {
                     each(sealed.id)?;
                 }
             }
@@ -51,3 +51,6 @@ impl Namespace {
         }
     }
 }
+
+/// From a record's key and value to the inode in it, if it holds one; `None` for a record that is damaged.
+type Parse<'a> = dyn Fn(&[u8], &[u8]) -> Option<Option<Inode>> + 'a;

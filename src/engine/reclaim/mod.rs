@@ -165,13 +165,14 @@ impl Engine {
         done: &mut Reclaimed,
     ) -> Result<()> {
         let pacer = Pacer::new(self, how.polite);
-        let pace = |bytes| pacer.spend(bytes);
+        let pace = |bytes| pacer.spend(bytes).map(drop);
+        let looked = |bytes| pacer.spend(bytes).map(|all| monitor.advance(all));
         let collection = self.packs.collect()?;
         let packs = self.packs.packs();
         monitor.begin("finding what is in use", 0);
-        let mut marked = self.mark(gone, &pace)?;
+        let mut marked = self.mark(gone, &looked)?;
         let skip = self.reclaim.skip.lock().clone();
-        let survey = gc::survey(&self.packs, &packs, &mut marked, &skip, &pace)?;
+        let survey = gc::survey(&self.packs, &packs, &mut marked, &skip, &looked)?;
         let plan = gc::plan(&survey.packs, how.effort);
         done.damaged = (marked.faults.len() + survey.faults.len() + skip.len()) as u64;
         self.tell(marked.faults.iter().chain(&survey.faults));

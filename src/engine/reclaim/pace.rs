@@ -32,12 +32,12 @@ impl<'a> Pacer<'a> {
         Pacer { engine, polite, began: Instant::now(), spent: AtomicU64::new(0) }
     }
 
-    /// `bytes` were read or written. `EINTR` when the mount ends.
-    pub(super) fn spend(&self, bytes: u64) -> Result<()> {
+    /// `bytes` were read or written; how many in all. `EINTR` when the mount ends.
+    pub(super) fn spend(&self, bytes: u64) -> Result<u64> {
         self.go_on()?;
         let before = self.spent.fetch_add(bytes, Ordering::Relaxed);
         if !self.polite || before / STEP_BYTES == (before + bytes) / STEP_BYTES {
-            return Ok(());
+            return Ok(before + bytes);
         }
         let pause = Instant::now();
         while pause.elapsed() < PAUSE_MAX && self.engine.is_saving() {
@@ -47,7 +47,7 @@ impl<'a> Pacer<'a> {
         while self.began.elapsed() < due {
             self.wait()?;
         }
-        Ok(())
+        Ok(before + bytes)
     }
 
     fn wait(&self) -> Result<()> {
