@@ -47,9 +47,6 @@ use crate::seal::queue::SealQueue;
 use crate::seal::read_ahead::ReadPool;
 use live::{Live, LiveTable};
 
-/// A sealed file of this size that goes is worth looking for what can be reclaimed.
-const RECLAIM_MIN_BYTES: u64 = 64 << 20;
-
 /// How a store is to be run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -240,9 +237,8 @@ impl Engine {
         if removed.inode.nlink == 0 {
             self.cache.remove(removed.inode.ino);
             self.queue.forget(removed.inode.ino);
-            let sealed = removed.inode.content().and_then(Content::sealed);
-            if sealed.is_some_and(|sealed| sealed.size >= RECLAIM_MIN_BYTES) {
-                self.wake_reclaim();
+            if let Some(sealed) = removed.inode.content().and_then(Content::sealed) {
+                self.sealed_file_gone(sealed.size);
             }
         }
         if let Some((id, seq)) = removed.dropped {

@@ -34,7 +34,7 @@ pub fn survey(
     skip: &HashSet<u32>,
     pace: &Pace<'_>,
 ) -> Result<Survey> {
-    let mut survey = Survey::default();
+    let (mut survey, mut found) = (Survey::default(), HashSet::new());
     for (number, len) in packs.iter().rev() {
         let bytes = u64::from(*len);
         let entries = match store.footer(*number) {
@@ -67,10 +67,18 @@ pub fn survey(
         }
         survey.live_bytes += live_bytes;
         survey.history_bytes += history_bytes;
-        let holds_broken = entries.iter().any(|entry| marked.broken.contains(&entry.id.short()));
-        if !holds_broken && !skip.contains(number) {
+        let shorts = entries.iter().map(|entry| entry.id.short());
+        let broken: Vec<u64> = shorts.filter(|id| marked.broken.contains(id)).collect();
+        found.extend(broken.iter().copied());
+        if broken.is_empty() && !skip.contains(number) {
             survey.packs.push(PackUse { number: *number, bytes, live_bytes });
         }
+    }
+    if found.len() < marked.broken.len() {
+        // Its pack is lost, or could not be read when the store was opened: what it names is still there, and no one knows which.
+        let what =
+            "lists of chunks are in no pack; nothing is removed until the store is repaired or opened again";
+        return Err(Error::Refused(format!("{} {what}", marked.broken.len() - found.len())));
     }
     survey.packs.reverse();
     Ok(survey)

@@ -12,12 +12,14 @@ mod worker;
 #[cfg(test)]
 mod busy_tests;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
@@ -75,10 +77,10 @@ impl How {
 /// What the last mark has found.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LastMark {
-    /// Bytes in use in packs.
-    pub(super) live_bytes: u64,
-    /// Of these, what only history holds.
+    /// Bytes in packs that only history holds.
     pub(super) history_bytes: u64,
+    /// What packs and sealed files took then: while both are the same, nothing can have become garbage.
+    pub(super) seen: (u64, u64),
 }
 
 /// What the engine knows of reclaiming.
@@ -86,6 +88,10 @@ pub(super) struct LastMark {
 pub(super) struct Reclaim {
     /// Held by the one who reclaims.
     one: Mutex<()>,
+    /// How many wait for that one and are in a hurry.
+    waiting: AtomicUsize,
+    /// Bytes of sealed files that have gone since the last one.
+    gone_bytes: AtomicU64,
     /// Packs that stay because something in them is damaged.
     skip: Mutex<HashSet<u32>>,
     told: Mutex<HashSet<String>>,
@@ -106,6 +112,15 @@ impl Reclaim {
         self.wake_pressure.now();
     }
 
+    /// Waits until nobody else reclaims; whoever does is told when this one is in a hurry.
+    fn one_at_a_time(&self, how: How) -> MutexGuard<'_, ()> {
+        let hurry = usize::from(!how.polite);
+        self.waiting.fetch_add(hurry, Ordering::Relaxed);
+        let one = self.one.lock();
+        self.waiting.fetch_sub(hurry, Ordering::Relaxed);
+        one
+    }
+
     pub(super) fn last(&self) -> LastMark {
         self.last.lock().unwrap_or_default()
     }
@@ -123,10 +138,11 @@ impl Engine {
         if how.dry_run {
             return self.reclaim_without(self.versions_that_would_go()?, monitor);
         }
-        let _one = self.reclaim.one.lock();
+        let _one = self.reclaim.one_at_a_time(how);
         let mut done = Reclaimed::default();
         self.apply_retention()?;
         self.reclaim.due.store(false, Ordering::Relaxed);
+        self.reclaim.gone_bytes.store(0, Ordering::Relaxed);
         done.versions = self.forget_expired()?;
         done.runs = self.forget_runs()?;
         let swept = self.collect(how, &HashSet::new(), monitor, &mut done);
@@ -150,9 +166,10 @@ impl Engine {
 
     /// What a reclaim would do if the versions in `gone` were not there. Nothing is changed.
     fn reclaim_without(&self, gone: HashSet<(RunId, u32)>, monitor: &dyn Monitor) -> Result<Reclaimed> {
-        let _one = self.reclaim.one.lock();
+        let how = How { dry_run: true, ..How::NOW };
+        let _one = self.reclaim.one_at_a_time(how);
         let mut done = Reclaimed { versions: gone.len() as u64, ..Reclaimed::default() };
-        self.collect(How { dry_run: true, ..How::NOW }, &gone, monitor, &mut done)?;
+        self.collect(how, &gone, monitor, &mut done)?;
         Ok(done)
     }
 
@@ -171,11 +188,12 @@ impl Engine {
         let packs = self.packs.packs();
         monitor.begin("finding what is in use", 0);
         let mut marked = self.mark(gone, &looked)?;
+        self.tell(marked.faults.iter());
         let skip = self.reclaim.skip.lock().clone();
         let survey = gc::survey(&self.packs, &packs, &mut marked, &skip, &looked)?;
         let plan = gc::plan(&survey.packs, how.effort);
         done.damaged = (marked.faults.len() + survey.faults.len() + skip.len()) as u64;
-        self.tell(marked.faults.iter().chain(&survey.faults));
+        self.tell(survey.faults.iter());
         if how.dry_run {
             done.packs_deleted = plan.delete.len() as u64;
             done.packs_rewritten = plan.rewrite.len() as u64;
@@ -183,8 +201,7 @@ impl Engine {
             done.bytes_written = plan.copied_bytes();
             return Ok(());
         }
-        let (live_bytes, history_bytes) = (survey.live_bytes, survey.history_bytes);
-        *self.reclaim.last.lock() = Some(LastMark { live_bytes, history_bytes });
+        let history_bytes = survey.history_bytes;
         // What the mark has seen is what a power cut must not take back.
         self.sync_names()?;
         let room = || self.store_space().map_or(0, |space| space.free.saturating_sub(ROOM_LEFT_BYTES));
@@ -196,6 +213,8 @@ impl Engine {
         done.damaged += swept.faults.len() as u64;
         self.tell(swept.faults.iter());
         self.reclaim.skip.lock().extend(swept.damaged);
+        let seen = (self.packs.stats().stored_bytes, self.ns.sealed_bytes());
+        *self.reclaim.last.lock() = Some(LastMark { history_bytes, seen });
         Ok(())
     }
 

@@ -36,18 +36,23 @@ impl<'a> Pacer<'a> {
     pub(super) fn spend(&self, bytes: u64) -> Result<u64> {
         self.go_on()?;
         let before = self.spent.fetch_add(bytes, Ordering::Relaxed);
-        if !self.polite || before / STEP_BYTES == (before + bytes) / STEP_BYTES {
+        if !self.is_polite() || before / STEP_BYTES == (before + bytes) / STEP_BYTES {
             return Ok(before + bytes);
         }
         let pause = Instant::now();
-        while pause.elapsed() < PAUSE_MAX && self.engine.is_saving() {
+        while self.is_polite() && pause.elapsed() < PAUSE_MAX && self.engine.is_saving() {
             self.wait()?;
         }
         let due = Duration::from_secs_f64((before + bytes) as f64 / RATE_BYTES as f64);
-        while self.began.elapsed() < due {
+        while self.is_polite() && self.began.elapsed() < due {
             self.wait()?;
         }
         Ok(before + bytes)
+    }
+
+    /// Not while somebody waits for this one to end.
+    fn is_polite(&self) -> bool {
+        self.polite && self.engine.reclaim.waiting.load(Ordering::Relaxed) == 0
     }
 
     fn wait(&self) -> Result<()> {

@@ -43,7 +43,7 @@ pub(super) fn options(min_free: u64) -> Options {
     }
 }
 
-fn open(dir: &Path) -> World {
+pub(super) fn open(dir: &Path) -> World {
     open_with(dir, options(1))
 }
 
@@ -123,7 +123,7 @@ pub(super) fn npy(stamp: u32, len: usize) -> Vec<u8> {
     bytes
 }
 
-const LEN: usize = 200_000;
+pub(super) const LEN: usize = 200_000;
 
 #[test]
 fn a_file_has_the_bytes_that_the_tests_think() {
@@ -217,38 +217,6 @@ fn a_deleted_run_goes_when_its_time_is_over() {
     let done = world.engine.reclaim(&Silent).unwrap();
     assert_eq!((done.versions, done.runs), (1, 1));
     assert_eq!((world.stored(), world.engine.run(id)), (0, None));
-    drop(world.workers);
-}
-
-#[test]
-fn damage_keeps_its_own_pack_only_and_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = open(dir.path());
-    world.engine.set_policy("max_to_keep", "1").unwrap();
-    world.checkpoint(ROOT, 1, LEN);
-    // One pack with two files, of which one will be dead and one will be damaged.
-    world.save(ROOT, "a.npy", &npy(100, 1 << 20));
-    world.save(ROOT, "b.npy", &npy(101, 1 << 20));
-    world.checkpoint(ROOT, 2, LEN);
-    let pack = world.engine.packs.packs().last().unwrap().0;
-    world.engine.unlink(ROOT, b"a.npy").unwrap();
-    for stamp in 3..=6 {
-        world.checkpoint(ROOT, stamp, LEN);
-    }
-    let b = npy(101, 1 << 20);
-    let path = dir.path().join("packs").join(crate::pack::writer::pack_name(pack));
-    let mut bytes = fs::read(&path).unwrap();
-    let at = bytes.windows(64).position(|window| window == &b[400_000..400_064]).expect("stored as it is");
-    bytes[at] ^= 1;
-    fs::write(&path, &bytes).unwrap();
-    let done = world.engine.reclaim(&Silent).unwrap();
-    assert_eq!(done.damaged, 1, "{done:?}");
-    assert!(world.engine.packs.packs().iter().any(|(number, _)| *number == pack));
-    let told = world.engine.report_status().unwrap().faults;
-    assert!(told.iter().any(|fault| fault.what.contains("reclaim") && fault.what.contains("verify")));
-    assert!(world.stored() < bytes.len() as u64 + 2 * LEN as u64, "all others were reclaimed");
-    assert_eq!(world.read(&world.versions(ROOT)[0], "model.npy"), npy(6, LEN));
-    assert_eq!(world.engine.reclaim(&Silent).unwrap().damaged, 1);
     drop(world.workers);
 }
 

@@ -14,14 +14,21 @@ use crate::gc::Effort;
 const EVERY_MIN: Duration = Duration::from_secs(60);
 /// The time alone ends versions: at least this often it is looked.
 const EVERY_MAX: Duration = Duration::from_secs(600);
-/// Packs that have grown by this much since the last mark may hold garbage of their own.
-const GROWN_BYTES: u64 = 1 << 30;
+/// Sealed files of so many bytes that have gone are worth looking for what can be reclaimed.
+const GONE_BYTES: u64 = 64 << 20;
 
 impl Engine {
     /// Something has expired or gone: its space is given back soon.
     pub fn wake_reclaim(&self) {
         if !self.reclaim.due.swap(true, Ordering::Relaxed) {
             self.reclaim.wake.now();
+        }
+    }
+
+    /// A sealed file of this size has gone.
+    pub(in super::super) fn sealed_file_gone(&self, bytes: u64) {
+        if self.reclaim.gone_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) >= GONE_BYTES {
+            self.wake_reclaim();
         }
     }
 
@@ -48,10 +55,10 @@ impl Engine {
     fn reclaim_if_worth(&self, due: bool) -> Result<()> {
         self.apply_retention()?;
         let last = *self.reclaim.last.lock();
-        let stored = self.packs.stats().stored_bytes;
-        let grown = last.is_none_or(|last| stored.saturating_sub(last.live_bytes) > GROWN_BYTES);
+        let seen = (self.packs.stats().stored_bytes, self.ns.sealed_bytes());
         // Before the first mark of a mount nobody knows what a killed daemon has left.
-        if due || grown || !self.due_versions()?.is_empty() || self.reclaim.due.load(Ordering::Relaxed) {
+        let changed = last.is_none_or(|last| last.seen != seen);
+        if due || changed || !self.due_versions()?.is_empty() || self.reclaim.due.load(Ordering::Relaxed) {
             let how = How { dry_run: false, effort: Effort::GENTLE, polite: true };
             self.reclaim_as(how, &Silent)?;
         }
