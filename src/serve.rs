@@ -12,11 +12,13 @@ use crate::base::monitor::{Monitor, Silent};
 use crate::base::{Error, IoContext, Result};
 use crate::cli::{Daemon, Ready};
 use crate::command::{self, Answer, Command};
-use crate::control::status::{LastError, PassthroughStatus, Sealing, Status, path_text};
+use crate::control::status::{LastError, PassthroughStatus, PressureStatus, Sealing, Status, path_text};
 use crate::control::{Handler, Leave};
 use crate::engine::history::{HistoryOptions, Snapdir, SnapshotAdmin};
 use crate::engine::hot_place;
 use crate::engine::layout::Store;
+use crate::engine::reclaim::pressure::Pressure;
+use crate::engine::reclaim::{How, Reclaimed};
 use crate::engine::shutdown::End;
 use crate::engine::status::Report;
 use crate::engine::workers::Workers;
@@ -71,19 +73,40 @@ impl Daemon for Filesystem {
     }
 
     fn execute(&self, options: &MountOptions, store: &Path, command: Command) -> Result<Answer> {
-        // No mountpoint: that is how others see that a command holds the store.
-        let store = Store::open(store, Path::new(""))?;
-        let root = store.layout.root().to_owned();
-        let mut options = options.clone();
-        options.hot = hot_place::recall(&store.layout)?.or(options.hot);
-        let engine =
-            Engine::start(&root, engine_options(&options, &root, Path::new(""))?, caller(), &Silent)?;
-        let workers = if command.needs_workers() { Workers::start(&engine)? } else { Workers::none(&engine) };
-        let answer = command::execute(&engine, command);
-        let closed = engine.close_store(&workers);
-        let answer = answer?;
-        closed.map(|()| answer)
+        let needs_workers = command.needs_workers();
+        unmounted(options, store, needs_workers, &Silent, |engine| command::execute(engine, command))
     }
+
+    fn reclaim(
+        &self,
+        options: &MountOptions,
+        store: &Path,
+        dry_run: bool,
+        progress: &dyn Monitor,
+    ) -> Result<Reclaimed> {
+        let how = How { dry_run, ..How::NOW };
+        unmounted(options, store, false, progress, |engine| engine.reclaim_as(how, progress))
+    }
+}
+
+/// Works in a store that is not mounted: locked and opened before, closed in order after, whatever came of the work.
+fn unmounted<T>(
+    options: &MountOptions,
+    store: &Path,
+    needs_workers: bool,
+    progress: &dyn Monitor,
+    work: impl FnOnce(&Arc<Engine>) -> Result<T>,
+) -> Result<T> {
+    // No mountpoint: that is how others see that a command holds the store.
+    let store = Store::open(store, Path::new(""))?;
+    let root = store.layout.root().to_owned();
+    let mut options = options.clone();
+    options.hot = hot_place::recall(&store.layout)?.or(options.hot);
+    let engine = Engine::start(&root, engine_options(&options, &root, Path::new(""))?, caller(), progress)?;
+    let workers = if needs_workers { Workers::start(&engine)? } else { Workers::none(&engine) };
+    let done = work(&engine);
+    let closed = engine.close_store(&workers);
+    done.and_then(|done| closed.map(|()| done))
 }
 
 fn caller() -> Caller {
@@ -169,6 +192,18 @@ fn mount_spec(options: &MountOptions, store: &Path, mountpoint: &Path) -> MountS
     }
 }
 
+fn pressure_status(pressure: &Pressure) -> PressureStatus {
+    PressureStatus {
+        active: pressure.active,
+        since: pressure.since.map(rfc3339),
+        min_free: pressure.min_free,
+        versions: pressure.versions,
+        freed_bytes: pressure.freed_bytes,
+        what_it_did: pressure.what_it_did.clone(),
+        gave_up_because: pressure.gave_up_because.clone(),
+    }
+}
+
 /// A running daemon, as the control socket sees it.
 struct Running {
     engine: Arc<Engine>,
@@ -221,6 +256,8 @@ impl Handler for Running {
             stored_bytes: stored,
             ratio: (stored > 0).then(|| report.sealed_live_bytes as f64 / stored as f64),
             chunks: report.packs.chunks,
+            history_bytes: report.history_bytes,
+            pressure: pressure_status(&report.pressure),
             free_bytes: free,
             last_errors: report
                 .faults
@@ -232,6 +269,10 @@ impl Handler for Running {
 
     fn seal_all(&self, progress: &dyn Monitor) -> Result<()> {
         self.engine.seal_all(progress)
+    }
+
+    fn reclaim(&self, dry_run: bool, progress: &dyn Monitor) -> Result<Reclaimed> {
+        self.engine.reclaim_as(How { dry_run, ..How::NOW }, progress)
     }
 
     fn request_unmount(&self, how: Leave) -> Result<()> {

@@ -108,3 +108,25 @@ fn the_reference_page_is_what_the_help_says() {
     let held = fs::read_to_string(&page).unwrap_or_default();
     assert!(held == wanted, "docs/cli.md is old; renew it: UPDATE=1 cargo test --test cli");
 }
+
+#[test]
+fn gc_of_an_unmounted_store_opens_and_closes_it_and_one_that_is_held_is_refused() {
+    use ckptfs::engine::layout::Store;
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().canonicalize().unwrap().join("s");
+    let at = store.to_str().unwrap();
+    refused(&["gc", at], 1, &["neither"]);
+    let held = Store::open(&store, Path::new("/m")).unwrap();
+    refused(&["gc", at], 1, &["/m"]);
+    drop(held);
+    for flags in [&["gc", at, "--json", "--dry-run"][..], &["gc", at, "--json"]] {
+        let (code, out, said) = ckptfs(flags);
+        assert_eq!(code, 0, "{said}");
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json["dry_run"], flags.len() == 4);
+        assert_eq!((json["versions"].as_u64(), json["bytes_freed"].as_u64()), (Some(0), Some(0)));
+    }
+    let (code, out, _) = ckptfs(&["gc", at]);
+    assert!(code == 0 && out.starts_with("gave back 0 B: 0 versions"), "{out}");
+    drop(Store::open(&store, Path::new("/m")).unwrap());
+}

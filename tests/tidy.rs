@@ -57,6 +57,8 @@ const SAME_LAYER: &[(&str, &str)] = &[
     // The socket carries commands, the command line prints their answers.
     ("control", "command"),
     ("cli", "command"),
+    // What is in use is found through the manifests of contents.
+    ("gc", "seal"),
     // `status` and `unmount` are spoken over the control socket.
     ("cli", "control"),
 ];

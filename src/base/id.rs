@@ -9,6 +9,11 @@ use std::fmt;
 pub struct ChunkId(pub [u8; ChunkId::LEN]);
 
 impl ChunkId {
+    /// Its first eight bytes, for sets that may take two ids for one.
+    pub fn short(&self) -> u64 {
+        self.0.first_chunk::<8>().map_or(0, |first| u64::from_be_bytes(*first))
+    }
+
     /// Bytes of an id.
     pub const LEN: usize = 32;
 }

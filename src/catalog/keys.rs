@@ -178,6 +178,13 @@ pub fn version(run: RunId, number: u32) -> Vec<u8> {
     key
 }
 
+/// The run and the number of a version from its key.
+pub fn parse_version(key: &[u8]) -> Option<(RunId, u32)> {
+    let run = key.get(1..9)?.try_into().ok().map(u64::from_be_bytes)?;
+    let number = key.get(9..)?.try_into().ok().map(u32::from_be_bytes)?;
+    Some((run, number))
+}
+
 /// Prefix of all snapshots.
 pub fn snapshots() -> Vec<u8> {
     vec![b'p']
@@ -241,6 +248,7 @@ mod tests {
         assert!(dentries_after(7, cookie(b"\xff\xfename")) > key);
         assert_eq!(parse_hot(&hot(HotState::Cache, 9)), Some(9));
         assert_eq!(parse_orphan(&orphan(5)), Some(5));
+        assert_eq!(parse_version(&version(5, 7)), Some((5, 7)));
         assert_eq!(parse_xattr(&xattr(5, b"user.a")), Some(&b"user.a"[..]));
     }
 }

@@ -19,6 +19,8 @@ pub(super) enum Failure {
     Usage(String),
     /// It could not be done: exit code 1.
     Failed(String),
+    /// It was done, but damage was found: exit code 3.
+    Found(String),
 }
 
 impl Failure {
@@ -28,6 +30,7 @@ impl Failure {
         match self {
             Failure::Failed(_) => ExitCode::from(1),
             Failure::Usage(_) => ExitCode::from(2),
+            Failure::Found(_) => ExitCode::from(3),
         }
     }
 
@@ -66,7 +69,7 @@ fn nearest_option(wrong: &str) -> Option<String> {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Usage(text) | Failure::Failed(text) => f.write_str(text),
+            Failure::Usage(text) | Failure::Failed(text) | Failure::Found(text) => f.write_str(text),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod background;
 mod daemon;
 mod failure;
+mod gc;
 mod history;
 mod locate;
 mod log;
@@ -31,8 +32,10 @@ use std::sync::Arc;
 use clap::Command;
 
 use crate::base::Result;
+use crate::base::monitor::Monitor;
 use crate::command::Answer;
 use crate::control::Handler;
+use crate::engine::reclaim::Reclaimed;
 use crate::options::MountOptions;
 use failure::{Failure, Outcome};
 
@@ -52,6 +55,16 @@ pub trait Daemon {
         store: &Path,
         command: crate::command::Command,
     ) -> Result<Answer>;
+
+    /// Locks and opens `store`, which is not mounted, gives back the space that nothing needs (or tells what that would
+    /// be), and closes it.
+    fn reclaim(
+        &self,
+        options: &MountOptions,
+        store: &Path,
+        dry_run: bool,
+        progress: &dyn Monitor,
+    ) -> Result<Reclaimed>;
 }
 
 /// Runs the program: `args` with its own name first.
@@ -100,6 +113,7 @@ fn command() -> Command {
         .term_width(100)
         .subcommands([mount::command(), unmount::command(), status::command(), log::command()])
         .subcommands(versions::commands())
+        .subcommand(gc::command())
         .subcommands([runs::command(), runs::purge_command(), policy::command(), prune::command()])
 }
 
@@ -113,6 +127,7 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("mount", matches)) => mount::run(matches, args, daemon),
         Some(("unmount", matches)) => unmount::run(matches),
         Some(("status", matches)) => status::run(matches),
+        Some(("gc", matches)) => gc::run(matches, daemon),
         Some(("log", matches)) => log::run(matches, daemon),
         Some(("run", matches)) => runs::run(matches, daemon),
         Some(("purge", matches)) => runs::purge(matches, daemon),

@@ -82,8 +82,13 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
   hot_files, hot_bytes       hot files
   logical_bytes              all files as their readers see them
   stored_bytes, chunks       packs, and the different chunks in them
+  history_bytes              packs that only history holds, as the last reclaim found it
   ratio                      sealed logical bytes to stored bytes; null while nothing is stored
   free_bytes                 left on the store's disk
+  pressure.active, .since, .min_free
+                             whether less than min_free bytes are left there, and since when
+  pressure.versions, .freed_bytes, .what_it_did, .gave_up_because
+                             what had to go for it since the mount, and why no more does
   last_errors[].time, .what  the newest errors, newest last
  of an unmounted store
   store, format, id, stored_bytes, hot_files, hot_bytes, free_bytes

@@ -4,6 +4,7 @@ use bytesize::ByteSize;
 
 use super::status::{Report, Unmounted};
 use crate::control::Status;
+use crate::control::status::PressureStatus;
 
 /// The blocks of `reports`, or one line when there is none.
 pub(super) fn render(reports: &[Report]) -> String {
@@ -79,9 +80,29 @@ fn mounted(status: &Status) -> Rows {
         ("hot", format!("{} ({})", files(status.hot_files), size(status.hot_bytes))),
         ("logical", size(status.logical_bytes)),
         ("stored", format!("{} in {} chunks, ratio {ratio}", size(status.stored_bytes), status.chunks)),
+        ("history", format!("{} that only history holds", size(status.history_bytes))),
         ("free", size(status.free_bytes)),
     ];
+    rows.extend(pressure(&status.pressure));
     rows.extend(status.last_errors.iter().map(|error| ("error", format!("{} {}", error.time, error.what))));
+    rows
+}
+
+/// A disk that runs full, or was made to have room again.
+fn pressure(pressure: &PressureStatus) -> Rows {
+    let mut rows = Rows::new();
+    let since = pressure.since.as_deref().unwrap_or_default();
+    if pressure.active {
+        rows.push(("pressure", format!("less than {} free since {since}", size(pressure.min_free))));
+    } else if pressure.since.is_some() {
+        rows.push(("pressure", format!("none now, the last since {since}")));
+    }
+    if pressure.versions > 0 {
+        let what = format!("{} versions went for lack of space since the mount", pressure.versions);
+        rows.push(("pressure", what));
+    }
+    rows.extend(pressure.what_it_did.iter().map(|what| ("pressure", what.clone())));
+    rows.extend(pressure.gave_up_because.iter().map(|why| ("pressure", format!("does no more: {why}"))));
     rows
 }
 
@@ -123,7 +144,7 @@ fn files(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::status::{LastError, PassthroughStatus};
+    use crate::control::status::{LastError, PassthroughStatus, PressureStatus};
 
     #[test]
     fn a_person_sees_health_passthrough_and_errors() {
@@ -133,10 +154,27 @@ mod tests {
             hot_bytes: 3 << 30,
             ratio: Some(2.5),
             last_errors: vec![LastError { time: "2026-01-01T00:00:00Z".into(), what: "damaged blob".into() }],
+            history_bytes: 5 << 30,
+            pressure: PressureStatus {
+                active: true,
+                since: Some("2026-01-02T00:00:00Z".into()),
+                min_free: 10 << 30,
+                gave_up_because: Some("something else fills the disk".into()),
+                ..PressureStatus::default()
+            },
             ..Status::default()
         };
         let text = render(&[Report::Mounted(Box::new(status))]);
-        for part in ["read-only: fsync failed", "off: Linux 6.8", "3.0 GiB", "2.50 to 1", "damaged blob"] {
+        for part in [
+            "read-only: fsync failed",
+            "off: Linux 6.8",
+            "3.0 GiB",
+            "2.50 to 1",
+            "damaged blob",
+            "5.0 GiB",
+            "10.0 GiB free since 2026",
+            "no more: some",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(render(&[]).contains("no ckptfs mounts"));

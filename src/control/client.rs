@@ -13,6 +13,7 @@ use super::status::Status;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result};
 use crate::command::{Answer, Command};
+use crate::engine::reclaim::Reclaimed;
 
 /// A daemon that says nothing for this long hangs; while it works it sends progress.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -54,6 +55,14 @@ impl Client {
     /// Seals everything that is complete.
     pub fn sync(&mut self, progress: &dyn Monitor) -> Result<()> {
         self.ask(Request::Sync, WORKING_SILENCE_MAX, progress).map(drop)
+    }
+
+    /// Gives back all space that nothing needs, or tells what that would be.
+    pub fn reclaim(&mut self, dry_run: bool, progress: &dyn Monitor) -> Result<Reclaimed> {
+        match self.ask(Request::Gc { dry_run }, WORKING_SILENCE_MAX, progress)? {
+            Reply::Reclaimed(done) => Ok(done),
+            _ => Err(self.odd()),
+        }
     }
 
     /// Takes the mount away; with `wait` everything is sealed first. Busy is `Error::Errno(EBUSY)`.
@@ -170,6 +179,11 @@ mod tests {
             (1..=10).for_each(|done| progress.advance(done));
             Ok(())
         }
+        fn reclaim(&self, dry_run: bool, progress: &dyn Monitor) -> Result<Reclaimed> {
+            self.note(&format!("reclaim {dry_run}"));
+            progress.begin("reclaiming", 10);
+            Ok(Reclaimed { versions: 3, ..Reclaimed::default() })
+        }
         fn request_unmount(&self, how: Leave) -> Result<()> {
             self.note(&format!("unmount {how:?}"));
             if self.busy { Err(Error::Errno(libc::EBUSY)) } else { Ok(()) }
@@ -241,8 +255,9 @@ mod tests {
         let heard = Heard::default();
         client.unmount(true, &heard).unwrap();
         client.sync(&heard).unwrap();
+        assert_eq!(client.reclaim(true, &heard).unwrap().versions, 3);
         assert_eq!(heard.0.lock().unwrap().first().unwrap(), "sealing 10");
-        assert_eq!(*fake.calls.lock().unwrap(), ["seal", "unmount IfIdle", "seal"]);
+        assert_eq!(*fake.calls.lock().unwrap(), ["seal", "unmount IfIdle", "seal", "reclaim true"]);
         assert!(!client.wait_for_end(Duration::from_millis(50)).unwrap());
         server.drain(Duration::from_secs(1));
     }

@@ -13,6 +13,7 @@ use super::status::Status;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, Result};
 use crate::command::{Answer, COMMAND_BYTES_MAX, Command};
+use crate::engine::reclaim::Reclaimed;
 
 /// The longest request, in bytes: a command, and what is around it.
 pub const REQUEST_BYTES_MAX: u64 = COMMAND_BYTES_MAX as u64 + 1024;
@@ -43,6 +44,12 @@ pub enum Request {
         /// The command.
         command: Command,
     },
+    /// Give back all space that nothing needs, with progress.
+    Gc {
+        /// Only tell what would be done.
+        #[serde(default)]
+        dry_run: bool,
+    },
 }
 
 /// What the daemon answers, one a line: `{"progress":{..}}` or `{"part":{..}}` any number of times, then one of the others.
@@ -65,6 +72,8 @@ pub enum Reply {
     },
     /// The answer to [`Request::Status`].
     Status(Box<Status>),
+    /// The answer to [`Request::Gc`].
+    Reclaimed(Reclaimed),
     /// Done.
     Done {},
     /// Not done.
@@ -91,6 +100,8 @@ pub trait Handler: Send + Sync {
     fn status(&self) -> Status;
     /// Seals every complete file and returns when they are sealed; progress in bytes.
     fn seal_all(&self, progress: &dyn Monitor) -> Result<()>;
+    /// Gives back all space that nothing needs, or tells what that would be; progress in bytes.
+    fn reclaim(&self, dry_run: bool, progress: &dyn Monitor) -> Result<Reclaimed>;
     /// Takes the mount away and returns; `Daemon::serve` then makes everything durable and returns as well.
     fn request_unmount(&self, how: Leave) -> Result<()>;
     /// Does what a command asks and answers it.
@@ -148,6 +159,9 @@ mod tests {
         let written = line(&|o| write_line(o, &command).unwrap());
         assert_eq!(written, "{\"request\":\"command\",\"command\":{\"do\":\"run_list\"}}\n");
         assert_eq!(request(written.as_bytes()).unwrap(), Some(command));
+        let reclaimed = Reply::Reclaimed(Reclaimed { versions: 7, ..Reclaimed::default() });
+        let reclaimed = line(&|o| write_line(o, &reclaimed).unwrap());
+        assert!(reclaimed.starts_with("{\"reclaimed\":{\"versions\":7,"), "{reclaimed}");
         let progress = Reply::Progress { what: "sealing".into(), done: 1, total: 2 };
         assert_eq!(
             line(&|o| write_line(o, &progress).unwrap()),
@@ -159,6 +173,7 @@ mod tests {
     fn requests_are_read_and_hostile_lines_refused() {
         assert_eq!(request(b"{\"request\":\"status\"}\nrest").unwrap(), Some(Request::Status));
         assert_eq!(request(b"{\"request\":\"unmount\"}\n").unwrap(), Some(Request::Unmount { wait: false }));
+        assert_eq!(request(b"{\"request\":\"gc\"}\n").unwrap(), Some(Request::Gc { dry_run: false }));
         assert_eq!(request(b"").unwrap(), None);
         let deep = [vec![b'['; 4000], vec![b'\n']].concat();
         let long = vec![b'a'; 1 << 20];

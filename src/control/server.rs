@@ -149,6 +149,10 @@ fn answer(request: Request, to: &mut &UnixStream, shared: &Shared) -> io::Result
         Request::Status => {
             return protocol::write_line(to, &Reply::Status(Box::new(handler.status())));
         }
+        Request::Gc { dry_run } => match handler.reclaim(dry_run, &Lines::new(to)) {
+            Ok(done) => return protocol::write_line(to, &Reply::Reclaimed(done)),
+            Err(error) => Err(error),
+        },
         Request::Sync => handler.seal_all(&Lines::new(to)),
         Request::Command { command } => return execute(command, to, handler.as_ref()),
         Request::Unmount { wait } => {

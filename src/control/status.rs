@@ -38,6 +38,10 @@ pub struct Status {
     pub ratio: Option<f64>,
     /// Different chunks stored.
     pub chunks: u64,
+    /// Bytes of packs that only history holds, as the last reclaim found it.
+    pub history_bytes: u64,
+    /// What is done about a disk that runs full.
+    pub pressure: PressureStatus,
     /// Bytes left on the store's disk.
     pub free_bytes: u64,
     /// The newest errors, newest last.
@@ -52,6 +56,26 @@ pub struct PassthroughStatus {
     pub on: bool,
     /// Why it is on or off, with the cure.
     pub why: String,
+}
+
+/// What is done about a disk that runs full.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PressureStatus {
+    /// Less than `min_free` is free on the store's disk.
+    pub active: bool,
+    /// When that last began; null if it never did.
+    pub since: Option<String>,
+    /// Bytes that are kept free.
+    pub min_free: u64,
+    /// Versions that had to go for it since the mount.
+    pub versions: u64,
+    /// Bytes that it has given back since the mount.
+    pub freed_bytes: u64,
+    /// What it did last.
+    pub what_it_did: Option<String>,
+    /// Why it does no more, while it is active.
+    pub gave_up_because: Option<String>,
 }
 
 /// Background work since the mount.
@@ -98,6 +122,7 @@ mod tests {
         let json = serde_json::to_value(Status::default()).unwrap();
         assert_eq!(json["sealing"]["lag_seconds"], 0);
         assert_eq!(json["passthrough"]["on"], false);
-        assert_eq!(json.as_object().unwrap().len(), 17);
+        assert_eq!(json["pressure"]["gave_up_because"], serde_json::Value::Null);
+        assert_eq!(json.as_object().unwrap().len(), 19);
     }
 }

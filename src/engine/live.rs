@@ -83,6 +83,11 @@ impl Live {
         self.state.lock()
     }
 
+    /// Whether an open handle may write. What is being opened or closed at this moment counts too: nobody is waited for.
+    pub fn may_be_written(&self) -> bool {
+        self.state.try_lock().is_none_or(|state| state.writers > 0)
+    }
+
     /// How its bytes are reached, while it is open.
     pub fn way(&self) -> Option<Way> {
         self.way.read().clone()

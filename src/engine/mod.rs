@@ -17,6 +17,7 @@ pub mod live;
 pub mod lock;
 pub mod open;
 pub mod passthrough;
+pub mod reclaim;
 pub mod recover;
 pub mod sealer;
 pub mod setattr;
@@ -38,6 +39,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::base::{Error, Result};
 use crate::catalog::keys::{HotId, Ino};
+use crate::catalog::records::Content;
 use crate::hot::HotDir;
 use crate::hot::grave::Grave;
 use crate::namespace::Namespace;
@@ -123,6 +125,7 @@ pub struct Engine {
     totals: status::Totals,
     wake_sync: sync::Wake,
     history: history::History,
+    reclaim: reclaim::Reclaim,
     /// The boot that this mount runs in.
     boot: String,
 }
@@ -235,6 +238,9 @@ impl Engine {
         if removed.inode.nlink == 0 {
             self.cache.remove(removed.inode.ino);
             self.queue.forget(removed.inode.ino);
+            if let Some(sealed) = removed.inode.content().and_then(Content::sealed) {
+                self.sealed_file_gone(sealed.size);
+            }
         }
         if let Some((id, seq)) = removed.dropped {
             self.bury(id, seq);

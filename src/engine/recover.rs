@@ -70,6 +70,7 @@ impl Engine {
             totals: status::Totals::default(),
             wake_sync: sync::Wake::default(),
             history,
+            reclaim: super::reclaim::Reclaim::default(),
             boot,
             options,
         };

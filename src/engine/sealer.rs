@@ -80,6 +80,8 @@ impl Engine {
 
     fn seal_batch(&self, taken: &mut Vec<Ino>) -> Result<()> {
         let mut batch = self.packs.writer()?;
+        // Until the records are written: nothing that they name may be collected.
+        let _held = batch.held();
         let mut packed = Vec::new();
         let mut next = taken.first().copied();
         while let Some(ino) = next {
@@ -208,7 +210,12 @@ impl Engine {
 
     /// Drops hot copies until the budget holds.
     pub(super) fn shrink_cache(&self) {
-        for ino in self.cache.above(self.options.hot_cache_bytes) {
+        self.shrink_cache_to(self.options.hot_cache_bytes);
+    }
+
+    /// Drops hot copies until they take at most `budget` bytes.
+    pub(super) fn shrink_cache_to(&self, budget: u64) {
+        for ino in self.cache.above(budget) {
             if let Err(error) = self.with_held(ino, |live| self.evict(live)) {
                 self.report(&error, "drop a hot copy");
             }

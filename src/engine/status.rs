@@ -84,6 +84,10 @@ pub struct Report {
     pub sealed_live_bytes: u64,
     /// Packs and chunks.
     pub packs: PackStats,
+    /// Bytes in packs that only history holds, as the last reclaim found it.
+    pub history_bytes: u64,
+    /// Whether the store's disk runs full, and what is done about it.
+    pub pressure: super::reclaim::pressure::Pressure,
     /// The newest faults, oldest first.
     pub faults: Vec<Fault>,
 }
@@ -123,6 +127,8 @@ impl Engine {
             logical_bytes,
             sealed_live_bytes,
             packs: self.packs.stats(),
+            history_bytes: self.reclaim.last().history_bytes,
+            pressure: self.pressure(),
             faults: self.faults.newest.lock().iter().cloned().collect(),
         })
     }

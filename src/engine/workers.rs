@@ -18,7 +18,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts sealing and syncing.
+    /// Starts sealing, syncing, making versions and reclaiming.
     pub fn start(engine: &Arc<Engine>) -> Result<Workers> {
         let workers = Workers::none(engine);
         let stop = workers.stop.clone();
@@ -26,8 +26,12 @@ impl Workers {
             let engine = engine.clone();
             workers.spawn(format!("seal-{n}"), move || engine.seal_loop())?;
         }
-        for (name, body) in [("settle", Engine::settle_loop as fn(&Engine)), ("versions", Engine::build_loop)]
-        {
+        for (name, body) in [
+            ("settle", Engine::settle_loop as fn(&Engine)),
+            ("versions", Engine::build_loop),
+            ("reclaim", Engine::reclaim_loop),
+            ("pressure", Engine::pressure_loop),
+        ] {
             let engine = engine.clone();
             workers.spawn(name.to_owned(), move || body(&engine))?;
         }
@@ -62,6 +66,7 @@ impl Workers {
         self.stop.store(true, Ordering::Relaxed);
         self.engine.queue.stop();
         self.engine.history.stop();
+        self.engine.reclaim.stop();
         self.engine.wake_sync.now();
         self.engine.grave.stop();
         for thread in self.threads.lock().drain(..) {

@@ -35,6 +35,8 @@ struct State {
     waiting_bytes: u64,
     /// Hot files from this number on were made after the last sync began.
     first_unsynced: HotId,
+    /// Being deleted now.
+    deleting: usize,
     /// Nothing is waited for any more.
     doomed: Vec<HotId>,
     stopped: bool,
@@ -103,8 +105,22 @@ impl Grave {
     /// Deletes everything that waits for nothing; tries all and returns the first failure. What could not be
     /// deleted is found again when the store is next opened after an unclean end.
     pub fn delete_doomed(&self, hot: &HotDir) -> Result<()> {
-        let doomed = std::mem::take(&mut self.state.lock().doomed);
-        doomed.into_iter().map(|id| hot.delete(id)).fold(Ok(()), Result::and)
+        let doomed = {
+            let mut state = self.state.lock();
+            let doomed = std::mem::take(&mut state.doomed);
+            state.deleting += doomed.len();
+            doomed
+        };
+        let count = doomed.len();
+        let deleted = doomed.into_iter().map(|id| hot.delete(id)).fold(Ok(()), Result::and);
+        self.state.lock().deleting -= count;
+        deleted
+    }
+
+    /// Whether something is being deleted, or could be.
+    pub fn is_busy(&self) -> bool {
+        let state = self.state.lock();
+        state.deleting > 0 || !state.doomed.is_empty()
     }
 
     /// Ends [`delete_loop`](Self::delete_loop) once nothing is left that could go.

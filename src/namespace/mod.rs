@@ -8,6 +8,7 @@
 //! name while it is open, or by a rename over it that has no barrier yet, stays as an orphan.
 
 mod change;
+mod contents;
 pub mod create;
 pub mod link;
 pub mod lookup;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::format::Kind;
 use super::store::Shared;
+use super::uses::Held;
 use super::writer::{ClosedPack, PackWriter, publish};
 use crate::base::id::ChunkId;
 use crate::base::{Error, Result};
@@ -43,6 +44,7 @@ pub struct PackBatch {
     open: Option<PackWriter>,
     closed: Vec<ClosedPack>,
     pending: HashSet<ChunkId>,
+    held: Arc<Held>,
     encoder: Encoder,
     stored: Vec<u8>,
 }
@@ -50,12 +52,21 @@ pub struct PackBatch {
 impl PackBatch {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let (encoder, stored) = (Encoder::new(), Vec::new());
-        PackBatch { shared, open: None, closed: Vec::new(), pending: HashSet::new(), encoder, stored }
+        let held = shared.uses.hold();
+        PackBatch { shared, open: None, closed: Vec::new(), pending: HashSet::new(), held, encoder, stored }
     }
 
-    /// Whether a blob `id` is in the store or in this batch.
+    /// Whether a blob `id` is in the store or in this batch; from now on it does not go as long as the batch is
+    /// [`held`](Self::held). One in a pack that is about to go does not count.
     pub fn contains(&self, id: &ChunkId) -> Result<bool> {
-        Ok(self.pending.contains(id) || !self.shared.index.find(id)?.is_empty())
+        self.held.note(id);
+        Ok(self.pending.contains(id) || !self.shared.index.find_lasting(id)?.is_empty())
+    }
+
+    /// What keeps all that was put or found from being collected as garbage. Whoever commits records that name it keeps
+    /// this until they are committed; the batch itself keeps it until it is finished or dropped.
+    pub fn held(&self) -> Arc<Held> {
+        Arc::clone(&self.held)
     }
 
     /// Encodes and writes `raw`, whose hash is `id`, unless it is known.
@@ -72,8 +83,8 @@ impl PackBatch {
         put
     }
 
-    /// Writes a blob that is encoded already, unless it is known: `stored` decodes by `encoding` to `raw_len` bytes with
-    /// the hash `id`, which is the caller's word.
+    /// Writes a blob that is encoded already, known or not, unless this batch has it: `stored` decodes by `encoding` to
+    /// `raw_len` bytes with the hash `id`, which is the caller's word. For blobs that move from one pack to another.
     pub fn put_encoded(
         &mut self,
         kind: Kind,
@@ -82,7 +93,11 @@ impl PackBatch {
         raw_len: usize,
         stored: &[u8],
     ) -> Result<Put> {
-        if self.contains(&id)? { Ok(Put::Known) } else { self.append(kind, id, encoding, raw_len, stored) }
+        self.held.note(&id);
+        if self.pending.contains(&id) {
+            return Ok(Put::Known);
+        }
+        self.append(kind, id, encoding, raw_len, stored)
     }
 
     fn append(

@@ -37,6 +37,8 @@ pub struct ChunkIndex {
 pub(super) struct State {
     /// Packs that exist, and their bytes. An entry of another pack means nothing.
     pub(super) packs: BTreeMap<u32, u32>,
+    /// Packs that are about to go: nobody may begin to rely on them.
+    pub(super) doomed: BTreeSet<u32>,
     pub(super) recent: BTreeMap<(ChunkId, u32), Location>,
     pub(super) recent_packs: BTreeSet<u32>,
     pub(super) files: Vec<Arc<IndexFile>>,
@@ -122,6 +124,31 @@ impl ChunkIndex {
         Ok(found)
     }
 
+    /// Every place where `id` is, but for those in packs that are about to go.
+    pub fn find_lasting(&self, id: &ChunkId) -> Result<Vec<Location>> {
+        let mut found = self.find(id)?;
+        let state = self.read();
+        found.retain(|at| !state.doomed.contains(&at.pack));
+        Ok(found)
+    }
+
+    /// These packs are about to go, or (`false`) are not any more.
+    pub fn doom(&self, packs: &[u32], doomed: bool) {
+        let mut state = self.write();
+        for pack in packs {
+            if doomed {
+                state.doomed.insert(*pack);
+            } else {
+                state.doomed.remove(pack);
+            }
+        }
+    }
+
+    /// No pack is about to go any more.
+    pub fn spare_all(&self) {
+        self.write().doomed.clear();
+    }
+
     /// Makes the blobs of a durable pack of `len` bytes visible.
     pub fn add(&self, pack: u32, len: u32, entries: &[PackEntry]) {
         let mut state = self.write();
@@ -133,6 +160,7 @@ impl ChunkIndex {
     pub fn forget(&self, pack: u32) {
         let mut state = self.write();
         state.packs.remove(&pack);
+        state.doomed.remove(&pack);
         if state.recent_packs.remove(&pack) {
             state.recent.retain(|(_, of), _| *of != pack);
         }

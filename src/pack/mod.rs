@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod buffers;
 pub mod chunk_index;
+pub mod collect;
 pub mod format;
 pub mod index;
 mod index_upkeep;
@@ -14,9 +15,12 @@ mod merge;
 pub mod reader;
 pub mod scan;
 pub mod store;
+mod uses;
 pub mod writer;
 
 pub use batch::{Committed, PackBatch, Put};
 pub use buffers::Buffer;
+pub use collect::{Blob, Collection};
 pub use format::{Kind, PackEntry};
 pub use store::{PackStats, PackStore};
+pub use uses::Held;

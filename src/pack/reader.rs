@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::buffers::{Buffer, Buffers};
+use super::collect::Blob;
 use super::format::{BlobHeader, ENTRY, MAX_BLOB, MAX_BLOB_HEADER, PackEntry, TRAILER, Trailer};
 use super::index::Location;
 use crate::base::id::ChunkId;
@@ -39,6 +40,16 @@ impl OpenPack<'_> {
             return Err(self.damaged(at, "stored bytes do not verify"));
         }
         Ok(header)
+    }
+
+    /// Blob `id` at `at` as it is stored, when header and stored bytes verify.
+    pub fn encoded(&self, id: &ChunkId, at: &Location, buffers: &Arc<Buffers>) -> Result<Blob> {
+        let (header, blob) = self.stored(at, buffers)?;
+        self.check_header(id, at, &header)?;
+        if crc32c::crc32c(stored_bytes(&header, &blob)) != header.stored_crc {
+            return Err(self.damaged(at, "stored bytes do not verify"));
+        }
+        Ok(Blob::new(header, blob))
     }
 
     /// The raw bytes of blob `id` at `at`, in a buffer of `buffers`. One read; what is stored as it is, is read straight

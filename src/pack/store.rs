@@ -19,6 +19,7 @@ use super::format::{BlobHeader, PackEntry};
 use super::index::Location;
 use super::reader::OpenPack;
 use super::scan;
+use super::uses::Uses;
 use super::writer::{PackWriter, pack_name, pack_number};
 use crate::base::id::ChunkId;
 use crate::base::monitor::Monitor;
@@ -46,6 +47,7 @@ impl Weighter<ChunkId, Arc<Buffer>> for Bytes {
 pub(super) struct Shared {
     pub(super) packs_dir: PathBuf,
     pub(super) index: ChunkIndex,
+    pub(super) uses: Arc<Uses>,
     next_pack: AtomicU32,
 }
 
@@ -103,7 +105,7 @@ impl PackStore {
             .map_err(|error| Error::Refused(format!("a chunk cache of {cache_bytes} bytes: {error}")))?;
         let cache =
             Cache::with_options(options, Bytes, DefaultHashBuilder::default(), DefaultLifecycle::default());
-        let shared = Arc::new(Shared { packs_dir: packs.to_owned(), index, next_pack });
+        let shared = Arc::new(Shared { packs_dir: packs.to_owned(), index, uses: Arc::default(), next_pack });
         let buffers = Buffers::new(usize::try_from(cache_bytes).unwrap_or(usize::MAX));
         Ok(PackStore { shared, cache, cache_bytes, buffers, files: Cache::new(OPEN_PACKS) })
     }
@@ -162,11 +164,7 @@ impl PackStore {
 
     /// Deletes a pack. What is needed of it must be durable in others; the index forgets it first.
     pub fn remove(&self, pack: u32) -> Result<()> {
-        self.shared.index.forget(pack);
-        self.files.remove(&pack);
-        let path = self.pack_path(pack);
-        fs::remove_file(&path).context("remove", &path)?;
-        durable::sync_dir(&self.shared.packs_dir)
+        self.remove_all(&[pack])
     }
 
     /// Counts for `status`.
@@ -179,7 +177,20 @@ impl PackStore {
         }
     }
 
-    fn pack_path(&self, pack: u32) -> PathBuf {
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
+    }
+
+    /// Closes the file of a pack that is held open for reading.
+    pub(super) fn close_pack(&self, pack: u32) {
+        self.files.remove(&pack);
+    }
+
+    pub(super) fn pack_path(&self, pack: u32) -> PathBuf {
         self.shared.packs_dir.join(pack_name(pack))
     }
 
@@ -207,7 +218,11 @@ impl PackStore {
         Err(failure)
     }
 
-    fn fetch_at<T>(&self, at: &Location, read: impl Fn(OpenPack<'_>, &Location) -> Result<T>) -> Result<T> {
+    pub(super) fn fetch_at<T>(
+        &self,
+        at: &Location,
+        read: impl Fn(OpenPack<'_>, &Location) -> Result<T>,
+    ) -> Result<T> {
         let path = self.pack_path(at.pack);
         let file = self
             .files

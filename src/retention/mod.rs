@@ -41,5 +41,5 @@ pub use duration::format as duration_text;
 pub use overrides::{DEFAULT, Overrides};
 pub use plan::{Candidate, plan, plan_since};
 pub use policy::{Mode, Policy};
-pub use pressure::pressure_order;
+pub use pressure::{Missed, pressure_order, pressure_ranks};
 pub use verdict::{Reason, Verdict};

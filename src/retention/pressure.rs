@@ -14,6 +14,17 @@ const NEVER_BELOW: usize = 2;
 /// The numbers of the versions that may go, in the order in which they go. The caller removes as far as needed, and
 /// gives deleted runs before live ones.
 pub fn pressure_order(versions: &[Candidate], policy: &Policy, now: i64, run_is_deleted: bool) -> Vec<u32> {
+    let ranked = pressure_ranks(versions, policy, now, run_is_deleted);
+    ranked.into_iter().map(|(_, number)| number).collect()
+}
+
+/// The same with how much each is missed, by which the versions of several runs are put into one order.
+pub fn pressure_ranks(
+    versions: &[Candidate],
+    policy: &Policy,
+    now: i64,
+    run_is_deleted: bool,
+) -> Vec<(Missed, u32)> {
     let never_below = if run_is_deleted { 0 } else { NEVER_BELOW };
     let newest = versions.iter().rev().filter(|version| version.good).take(never_below);
     let safe: Vec<u32> = newest.map(|version| version.number).collect();
@@ -30,15 +41,19 @@ pub fn pressure_order(versions: &[Candidate], policy: &Policy, now: i64, run_is_
         .collect();
     // Stable: within one kind they stay in order of number, the oldest first.
     order.sort_by_key(|(missed, _)| *missed);
-    order.into_iter().map(|(_, number)| number).collect()
+    order
 }
 
 /// How much a version is missed, least first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Missed {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Missed {
+    /// No rule keeps it.
     Expired,
+    /// Incomplete or invalid, and young.
     Incomplete,
+    /// Only the count keeps it.
     KeptByCount,
+    /// A rule that somebody set keeps it.
     KeptByRule,
 }
 

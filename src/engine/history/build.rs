@@ -112,6 +112,8 @@ impl Engine {
             None => Known::new(),
         };
         let mut walk = Walk::new(self, self.ns.view(snapshot.id), &known)?;
+        // Until files are recorded as sealed: nothing that is put or found is collected.
+        let _held = walk.batch.held();
         let made = self.walk_and_record(snapshot, about, &mut walk);
         self.delete_copies(&walk.copies);
         let (made, gone, seq) = made?;

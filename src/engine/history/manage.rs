@@ -9,7 +9,7 @@ use super::trigger::Wanted;
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, Ino, RunId};
-use crate::retention::{Candidate, Policy, Verdict, best, plan_deleted, plan_since};
+use crate::retention::{Candidate, Missed, Policy, Verdict, best, plan_deleted, plan_since, pressure_ranks};
 use crate::version::record::{self, Expired, Run, Version};
 
 impl Engine {
@@ -115,6 +115,19 @@ impl Engine {
         })
     }
 
+    /// Deletes the record of a version that has expired, for good; whether it did. Not while somebody reads it, nor once it
+    /// was taken back.
+    pub(in super::super) fn forget_version(&self, run: RunId, number: u32) -> Result<bool> {
+        let _one = self.history.changing.lock();
+        let Some(version) = self.recorded_version(run, number)? else { return Ok(false) };
+        let in_use = self.history.in_use.lock();
+        if version.expired.is_none() || in_use.contains_key(&(run, number)) {
+            return Ok(false);
+        }
+        self.ns.record(vec![(keys::version(run, number), None)])?;
+        Ok(true)
+    }
+
     /// The policy that holds for a run.
     pub fn policy_of(&self, run: &Run) -> Policy {
         run.settings.over(&self.history.policy.lock())
@@ -166,6 +179,13 @@ impl Engine {
         })
     }
 
+    /// What of a run goes when space is short, in this order, and how much each is missed.
+    pub fn pressure_ranks(&self, id: RunId) -> Result<Vec<(Missed, u32)>> {
+        let run = self.run(id).ok_or(Error::Errno(libc::ENOENT))?;
+        let (candidates, policy) = (self.candidates(id)?, self.policy_of(&run));
+        Ok(pressure_ranks(&candidates, &policy, Time::now().secs, run.deleted_at.is_some()))
+    }
+
     /// Does what the policy says for one run; how many versions go.
     pub fn retain(&self, id: RunId) -> Result<usize> {
         let mut gone = 0;
@@ -187,6 +207,9 @@ impl Engine {
                     }
                 }
             }
+        }
+        if gone > 0 {
+            self.wake_reclaim();
         }
         Ok(gone)
     }
