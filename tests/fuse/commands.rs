@@ -179,6 +179,30 @@ fn looking_at_a_store_that_is_not_mounted_changes_nothing_in_it() {
 }
 
 #[test]
+fn root_does_not_open_the_store_of_somebody_else() {
+    let mount = quiet();
+    version(&mount, "exp", 1);
+    assert!(mount.unmount().status.success());
+    let format = mount.store().join("format");
+    std::os::unix::fs::chown(&format, Some(NOBODY), None).unwrap();
+    refused(&["log", &text(&mount.store())], 1, &["65534", "sudo -u"]);
+    std::os::unix::fs::chown(&format, Some(0), None).unwrap();
+    assert_eq!(numbers(&[&text(&mount.store())]), [1]);
+}
+
+#[test]
+fn a_part_of_a_mount_that_is_bound_elsewhere_means_the_same_runs() {
+    let mount = quiet();
+    version(&mount, "exp", 1);
+    let part = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let at = part.path().canonicalize().unwrap();
+    rustix::mount::mount_bind(mount.path("exp"), &at).unwrap();
+    let done = ckptfs(&["log", "--json", &text(&at)]);
+    rustix::mount::unmount(&at, rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert!(String::from_utf8_lossy(&done.stdout).starts_with("{\"run\":\"exp\""), "{}", said(&done));
+}
+
+#[test]
 fn hot_files_elsewhere_are_found_by_a_command_that_was_not_told_where() {
     let hot = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let place = format!("hot={}", text(hot.path()));
