@@ -205,6 +205,11 @@ pub fn saved(id: SnapshotId, of: &[u8]) -> Vec<u8> {
     key
 }
 
+/// The snapshot, and the key whose value it has saved, from a key made by [`saved`].
+pub fn parse_saved(at: &[u8]) -> Option<(SnapshotId, &[u8])> {
+    Some((u64::from_be_bytes(at.get(1..9)?.try_into().ok()?), at.get(9..)?))
+}
+
 /// Whether a snapshot covers a key: the inode, or the directory, whose number is in it.
 pub fn covered_number(key: &[u8]) -> Option<u64> {
     match key.first()? {

@@ -26,7 +26,7 @@ pub const SMALL_MAX_BYTES: u64 = 64 << 10;
 /// A batch is made durable at this size even when more files are due.
 const BATCH_MAX_BYTES: u64 = 256 << 20;
 /// How long a file that a version is being made of waits, at least.
-const AWAITS_VERSION: Duration = Duration::from_millis(500);
+const AWAITS_VERSION: Duration = Duration::from_secs(5);
 /// How long a file that could not be sealed waits.
 const FAILED: Duration = Duration::from_secs(30);
 

@@ -1,10 +1,12 @@
 //! What the requests share: the parts of an answer, on whatever thread it is given.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 
 use fuser::{
-    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr,
+    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen,
+    ReplyXattr,
 };
 
 use super::backing::Backings;
@@ -13,12 +15,31 @@ use super::dirs::OpenDirs;
 use crate::base::{Error, Result};
 use crate::catalog::records::Inode;
 use crate::engine::Engine;
+use crate::engine::history::browse::Browser;
 use crate::engine::open::How;
 use crate::namespace::Caller;
 use crate::namespace::setattr::SetAttr;
+use crate::seal::read::Slice;
 
 /// Inode numbers are never used twice, so one generation is enough.
 pub(super) const NO_GENERATION: Generation = Generation(0);
+
+thread_local! {
+    /// Where a read is gathered before it is sent: one buffer a thread, of the largest request.
+    pub(super) static READ_BUF: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Sends what was read of a sealed content: what lies in one chunk from there, and only what lies in several is gathered.
+pub(super) fn send(slices: &[Slice], reply: ReplyData) {
+    if slices.len() <= 1 {
+        return reply.data(slices.first().map(AsRef::as_ref).unwrap_or_default());
+    }
+    READ_BUF.with_borrow_mut(|buf| {
+        buf.clear();
+        slices.iter().for_each(|slice| buf.extend_from_slice(slice.as_ref()));
+        reply.data(buf);
+    });
+}
 
 /// What every request may need, on whatever thread it is answered.
 #[derive(Debug)]
@@ -26,6 +47,7 @@ pub(super) struct Core {
     pub(super) engine: Arc<Engine>,
     pub(super) backings: Backings,
     pub(super) dirs: OpenDirs,
+    pub(super) browser: Browser,
     /// 2 where hot files lie on a stacked file system, else 1.
     pub(super) stack_depth: u32,
     pub(super) want_passthrough: bool,

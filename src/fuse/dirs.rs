@@ -13,6 +13,8 @@ use crate::namespace::readdir::{After, Entry};
 /// Cookies of the two entries that are not on record.
 const DOT: u64 = 1;
 const DOT_DOT: u64 = 2;
+/// Cookie of the virtual directory, where it is listed: after all others.
+const SNAPDIR: u64 = i64::MAX as u64;
 /// Entries read from the catalog at a time.
 const READ_ENTRIES: usize = 256;
 
@@ -36,11 +38,12 @@ impl OpenDirs {
         self.last.lock().remove(&fh);
     }
 
-    /// Hands the entries of `dir` after `offset` to `add` until that says that it is full.
+    /// Hands the entries of `dir` after `offset` to `add` until that says that it is full. `snapdir` is name and number of
+    /// the virtual directory, where it is listed.
     pub(super) fn list(
         &self,
         engine: &Engine,
-        dir: Ino,
+        (dir, snapdir): (Ino, Option<(Vec<u8>, Ino)>),
         fh: u64,
         offset: u64,
         add: &mut dyn FnMut(&Entry) -> Result<bool>,
@@ -61,7 +64,7 @@ impl OpenDirs {
         loop {
             let after = resume.as_deref().map_or(After::Cookie(offset), After::Name);
             let entries = engine.names().readdir(dir, after, READ_ENTRIES)?;
-            let Some(end) = entries.last() else { return Ok(()) };
+            let Some(end) = entries.last() else { break };
             let mut handed_out = None;
             for entry in &entries {
                 if add(entry)? {
@@ -72,6 +75,12 @@ impl OpenDirs {
             }
             resume = Some(end.name.clone());
             self.remember(fh, Some(end));
+        }
+        match snapdir {
+            Some((name, ino)) if offset < SNAPDIR => {
+                add(&Entry { name, ino, kind: libc::S_IFDIR, cookie: SNAPDIR }).map(drop)
+            }
+            _ => Ok(()),
         }
     }
 

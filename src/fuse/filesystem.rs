@@ -1,6 +1,5 @@
 //! One method a request: decode, call the engine, reply.
 
-use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
 use std::ops::Deref;
@@ -17,11 +16,12 @@ use fuser::{
 };
 
 use super::convert::{NAME_TTL, attr_ttl, caller, file_attr, file_type, no_entry, time_or_now};
-use super::core::{Core, NO_GENERATION, open_flags};
+use super::core::{Core, NO_GENERATION, READ_BUF, open_flags, send};
 use super::slow::SlowLane;
 use crate::base::Error;
 use crate::catalog::keys::ROOT;
 use crate::engine::attr::Attr;
+use crate::engine::history::browse::is_virtual;
 use crate::engine::open::How;
 use crate::namespace::rename::{Over, Place};
 use crate::namespace::setattr::SetAttr;
@@ -31,11 +31,6 @@ use crate::namespace::xattr::Must;
 const STORE_XATTR: &str = "user.ckptfs.store";
 /// Requests that the kernel may have in flight for read-ahead and write-back.
 const BACKGROUND_REQUESTS: u16 = 64;
-
-thread_local! {
-    /// Where a read is gathered before it is sent: one buffer a thread, of the largest request.
-    static READ_BUF: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// The engine as the kernel sees it.
 #[derive(Debug)]
@@ -82,17 +77,26 @@ impl Filesystem for Ckptfs {
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        if self.asks_history(parent, name) {
+            return self.lookup_history(parent, name, reply);
+        }
         match self.engine.names().lookup(parent.0, name.as_bytes()) {
             Err(Error::Errno(libc::ENOENT)) => reply.entry(&NAME_TTL, &no_entry(), NO_GENERATION),
             found => self.entry("look up a name", found, reply),
         }
     }
 
-    fn forget(&self, _req: &Request, ino: INodeNo, _nlookup: u64) {
+    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        if is_virtual(ino.0) {
+            return self.browser.forget(ino.0, nlookup);
+        }
         self.engine.forget(ino.0);
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        if is_virtual(ino.0) {
+            return self.getattr_history(ino, reply);
+        }
         match self.engine.getattr(ino.0) {
             Ok(attr) => reply.attr(&attr_ttl(&attr), &file_attr(&attr)),
             Err(error) => reply.error(self.fail(&error, "stat")),
@@ -117,6 +121,9 @@ impl Filesystem for Ckptfs {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        if is_virtual(ino.0) {
+            return reply.error(Errno::EROFS);
+        }
         let nothing = mode.is_none() && uid.is_none() && gid.is_none() && atime.is_none() && mtime.is_none();
         // A request without any field is the kernel's way to say: clear set-user-id and the like.
         let kill_privileges = nothing && size.is_none() && ctime.is_none();
@@ -133,7 +140,12 @@ impl Filesystem for Ckptfs {
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
-        match self.engine.names().readlink(ino.0) {
+        let link = if is_virtual(ino.0) {
+            self.browser.readlink(ino.0)
+        } else {
+            self.engine.names().readlink(ino.0)
+        };
+        match link {
             Ok(target) => reply.data(&target),
             Err(error) => reply.error(self.fail(&error, "read a symbolic link")),
         }
@@ -149,38 +161,49 @@ impl Filesystem for Ckptfs {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let (parent, name, who) = (parent.0, name.as_bytes(), caller(req));
-        let made = if mode & libc::S_IFMT == libc::S_IFREG {
-            self.engine.make_file(parent, name, mode, who)
-        } else {
-            self.writable(|| self.engine.names().mknod(parent, name, mode, rdev, who))
-        };
+        let who = caller(req);
+        let made = self.making(parent, name, || match mode & libc::S_IFMT {
+            libc::S_IFREG => self.engine.make_file(parent.0, name.as_bytes(), mode, who),
+            _ => self.engine.names().mknod(parent.0, name.as_bytes(), mode, rdev, who),
+        });
         self.entry("make a node", made, reply);
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
-        let made = self.writable(|| self.engine.names().mkdir(parent.0, name.as_bytes(), mode, caller(req)));
+        let who = caller(req);
+        if is_virtual(parent.0) {
+            let (core, name) = (self.core.clone(), name.to_owned());
+            return self.slow.run(move || core.mkdir_history(parent, &name, who, reply));
+        }
+        let make = || self.engine.names().mkdir(parent.0, name.as_bytes(), mode, who);
+        let made = self.making(parent, name, make);
         self.entry("make a directory", made, reply);
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.empty("remove a name", self.engine.unlink(parent.0, name.as_bytes()), reply);
+        let done = self.moving(&[parent], &[name], || self.engine.unlink(parent.0, name.as_bytes()));
+        self.empty("remove a name", done, reply);
     }
 
-    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.empty("remove a directory", self.engine.rmdir(parent.0, name.as_bytes()), reply);
+    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if is_virtual(parent.0) {
+            let (core, name, who) = (self.core.clone(), name.to_owned(), caller(req));
+            return self.slow.run(move || core.rmdir_history(parent, &name, who, reply));
+        }
+        let done = self.moving(&[parent], &[name], || self.engine.rmdir(parent.0, name.as_bytes()));
+        self.empty("remove a directory", done, reply);
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let target = target.as_os_str().as_bytes();
-        let made =
-            self.writable(|| self.engine.names().symlink(parent.0, name.as_bytes(), target, caller(req)));
+        let make = || self.engine.names().symlink(parent.0, name.as_bytes(), target, caller(req));
+        let made = self.making(parent, name, make);
         self.entry("make a symbolic link", made, reply);
     }
 
     fn rename(
         &self,
-        _req: &Request,
+        req: &Request,
         parent: INodeNo,
         name: &OsStr,
         newparent: INodeNo,
@@ -196,15 +219,24 @@ impl Filesystem for Ckptfs {
         };
         let from = Place { parent: parent.0, name: name.as_bytes() };
         let to = Place { parent: newparent.0, name: newname.as_bytes() };
-        self.empty("rename", self.engine.rename(from, to, over), reply);
+        let done = if is_virtual(parent.0) && over != Over::Exchange {
+            self.browser.rename((from.parent, from.name), (to.parent, to.name), caller(req))
+        } else {
+            self.moving(&[parent, newparent], &[name, newname], || self.engine.rename(from, to, over))
+        };
+        self.empty("rename", done, reply);
     }
 
     fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        let made = self.writable(|| self.engine.names().link(ino.0, newparent.0, newname.as_bytes()));
+        let link = || self.engine.names().link(ino.0, newparent.0, newname.as_bytes());
+        let made = self.making(newparent, newname, || self.changing(&[ino], link));
         self.entry("make a link", made, reply);
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if is_virtual(ino.0) {
+            return self.open_history(ino, flags.0, reply);
+        }
         let (flags, who) = (flags.0, caller(req));
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
         if writes {
@@ -229,7 +261,8 @@ impl Filesystem for Ckptfs {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let (attr, opened) = match self.engine.create(parent.0, name.as_bytes(), mode, flags, caller(req)) {
+        let create = || self.engine.create(parent.0, name.as_bytes(), mode, flags, caller(req));
+        let (attr, opened) = match self.making(parent, name, create) {
             Ok(created) => created,
             Err(error) => return reply.error(self.fail(&error, "create a file")),
         };
@@ -260,7 +293,7 @@ impl Filesystem for Ckptfs {
     fn read(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         size: u32,
@@ -268,27 +301,18 @@ impl Filesystem for Ckptfs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        if is_virtual(ino.0) {
+            return self.read_history(fh, offset, size, reply);
+        }
         let size = size as usize;
-        let slices = match self.engine.sealed(fh.0) {
-            Ok(Some(sealed)) => sealed.slices(offset, size).map(Some),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error),
-        };
-        let slices = match slices {
-            // What lies in one chunk is sent from it; only a read of several is gathered.
-            Ok(Some(slices)) if slices.len() <= 1 => {
-                return reply.data(slices.first().map(AsRef::as_ref).unwrap_or_default());
-            }
-            Ok(slices) => slices,
+        let sealed = self.engine.sealed(fh.0);
+        let slices = sealed.and_then(|sealed| sealed.map(|sealed| sealed.slices(offset, size)).transpose());
+        match slices {
+            Ok(Some(slices)) => return send(&slices, reply),
+            Ok(None) => {}
             Err(error) => return reply.error(self.fail(&error, "read")),
-        };
+        }
         READ_BUF.with_borrow_mut(|buf| {
-            if let Some(slices) = slices {
-                buf.clear();
-                buf.reserve(size);
-                slices.iter().for_each(|slice| buf.extend_from_slice(slice.as_ref()));
-                return reply.data(buf);
-            }
             if buf.len() < size {
                 buf.resize(size, 0);
             }
@@ -329,6 +353,9 @@ impl Filesystem for Ckptfs {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        if is_virtual(ino.0) {
+            return self.release_history(fh, reply);
+        }
         self.backings.release(ino.0);
         self.empty("close a file", self.engine.release(fh.0), reply);
     }
@@ -338,17 +365,26 @@ impl Filesystem for Ckptfs {
         reply.error(Errno::ENOSYS);
     }
 
-    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+    fn fsync(&self, _req: &Request, ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        if is_virtual(ino.0) {
+            return reply.ok();
+        }
         let core = self.core.clone();
         self.slow.run(move || core.empty("fsync", core.engine.fsync(fh.0, datasync), reply));
     }
 
-    fn opendir(&self, _req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        if is_virtual(ino.0) {
+            return self.opendir_history(ino, reply);
+        }
         reply.opened(FileHandle(self.dirs.open()), FopenFlags::empty());
     }
 
     fn readdir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let listed = self.dirs.list(&self.engine, ino.0, fh.0, offset, &mut |entry| {
+        if is_virtual(ino.0) {
+            return self.readdir_history(ino, fh, offset, reply);
+        }
+        let listed = self.dirs.list(&self.engine, self.listed(ino), fh.0, offset, &mut |entry| {
             let name = OsStr::from_bytes(&entry.name);
             Ok(reply.add(INodeNo(entry.ino), entry.cookie, file_type(entry.kind), name))
         });
@@ -366,7 +402,13 @@ impl Filesystem for Ckptfs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let listed = self.dirs.list(&self.engine, ino.0, fh.0, offset, &mut |entry| {
+        if is_virtual(ino.0) {
+            return self.readdirplus_history(ino, fh, offset, reply);
+        }
+        let listed = self.dirs.list(&self.engine, self.listed(ino), fh.0, offset, &mut |entry| {
+            if is_virtual(entry.ino) {
+                return self.list_snapdir(ino, entry, &mut reply);
+            }
             let (attr, ttl) = match self.engine.getattr(entry.ino) {
                 Ok(attr) => (file_attr(&attr), attr_ttl(&attr)),
                 // Removed since the listing was read.
@@ -387,15 +429,12 @@ impl Filesystem for Ckptfs {
         }
     }
 
-    fn releasedir(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        _flags: OpenFlags,
-        reply: ReplyEmpty,
-    ) {
-        self.dirs.close(fh.0);
+    fn releasedir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        if is_virtual(ino.0) {
+            self.browser.closedir(fh.0);
+        } else {
+            self.dirs.close(fh.0);
+        }
         reply.ok();
     }
 
@@ -436,13 +475,16 @@ impl Filesystem for Ckptfs {
             libc::XATTR_REPLACE => Must::Replace,
             _ => return reply.error(Errno::EINVAL),
         };
-        let done = self.writable(|| self.engine.names().setxattr(ino.0, name.as_bytes(), value, must));
+        let set = || self.engine.names().setxattr(ino.0, name.as_bytes(), value, must);
+        let done = self.changing(&[ino], set);
         self.empty("set an extended attribute", done, reply);
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let value = if ino.0 == ROOT && name == STORE_XATTR {
             Ok(self.engine.store().as_os_str().as_bytes().to_vec())
+        } else if is_virtual(ino.0) {
+            self.browser.getxattr(ino.0, name.as_bytes())
         } else {
             self.engine.names().getxattr(ino.0, name.as_bytes())
         };
@@ -450,11 +492,17 @@ impl Filesystem for Ckptfs {
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        self.xattr("list extended attributes", self.engine.names().listxattr(ino.0), size, reply);
+        let names = if is_virtual(ino.0) {
+            self.browser.listxattr(ino.0)
+        } else {
+            self.engine.names().listxattr(ino.0)
+        };
+        self.xattr("list extended attributes", names, size, reply);
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.writable(|| self.engine.names().removexattr(ino.0, name.as_bytes()));
+        let remove = || self.engine.names().removexattr(ino.0, name.as_bytes());
+        let done = self.changing(&[ino], remove);
         self.empty("remove an extended attribute", done, reply);
     }
 
@@ -488,12 +536,15 @@ impl Filesystem for Ckptfs {
     fn lseek(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         offset: i64,
         whence: i32,
         reply: ReplyLseek,
     ) {
+        if is_virtual(ino.0) {
+            return self.seek_history(fh, offset, whence, reply);
+        }
         let found = u64::try_from(offset)
             .map_err(|_| Error::Errno(libc::ENXIO))
             .and_then(|offset| self.engine.seek(fh.0, offset, whence));
@@ -507,7 +558,7 @@ impl Filesystem for Ckptfs {
     fn copy_file_range(
         &self,
         _req: &Request,
-        _ino_in: INodeNo,
+        ino_in: INodeNo,
         fh_in: FileHandle,
         offset_in: u64,
         _ino_out: INodeNo,
@@ -517,6 +568,10 @@ impl Filesystem for Ckptfs {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        if is_virtual(ino_in.0) {
+            // The kernel then copies through its page cache.
+            return reply.error(Errno::EXDEV);
+        }
         match self.engine.copy_range((fh_in.0, offset_in), (fh_out.0, offset_out), len) {
             Ok(copied) => reply.written(u32::try_from(copied).unwrap_or(u32::MAX)),
             Err(error) => reply.error(self.fail(&error, "copy a range")),

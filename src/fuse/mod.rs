@@ -7,6 +7,7 @@ mod convert;
 mod core;
 mod dirs;
 mod filesystem;
+mod history;
 mod mount;
 pub mod session;
 mod slow;

@@ -17,6 +17,7 @@ use super::mount;
 use super::slow::SlowLane;
 use crate::base::{Error, IoContext, Result};
 use crate::engine::Engine;
+use crate::engine::history::browse::Browser;
 
 /// Read-ahead of the mount in KiB; the kernel's default of 128 starves a reader of sealed chunks.
 const READ_AHEAD_KIB: u32 = 2048;
@@ -105,6 +106,7 @@ impl Mounted {
             engine: engine.clone(),
             backings: Backings::default(),
             dirs: OpenDirs::default(),
+            browser: Browser::new(engine.clone()),
             want_passthrough,
         };
         let filesystem = Ckptfs { core: Arc::new(core), slow: SlowLane::start()? };

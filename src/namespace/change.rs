@@ -156,7 +156,7 @@ impl<'a> Change<'a> {
         }
         if !naming.snapshots.is_empty() {
             let lost = self.lost.iter().filter(|(id, _)| !self.kept.contains(id));
-            naming.snapshots.keep(&self.ns.meta, lost, &mut self.ops)?;
+            naming.snapshots.keep(self.ns, lost, &mut self.ops)?;
         }
         self.ns.meta.commit(Batch { ops: self.ops, note: self.note })
     }

@@ -15,10 +15,12 @@ pub mod orphan;
 pub mod readdir;
 pub mod remove;
 pub mod rename;
+mod saved;
 pub mod setattr;
 pub mod snapshot;
 pub mod sync;
 pub mod undo;
+pub mod view;
 pub mod xattr;
 
 use std::sync::Arc;
@@ -51,6 +53,7 @@ pub struct Namespace {
     meta: Arc<Meta>,
     naming: Mutex<Naming>,
     ghosts: orphan::Ghosts,
+    saved: saved::Saved,
 }
 
 /// What only the holder of the naming lock may touch.
@@ -113,7 +116,12 @@ impl Namespace {
             sealed_bytes: number(&meta, keys::SEALED_BYTES)?.unwrap_or(0),
             snapshots: snapshot::Snapshots::load(&meta)?,
         };
-        let ns = Namespace { meta, naming: Mutex::new(naming), ghosts: orphan::Ghosts::default() };
+        let ns = Namespace {
+            meta,
+            naming: Mutex::new(naming),
+            ghosts: orphan::Ghosts::default(),
+            saved: saved::Saved::default(),
+        };
         if ns.find(keys::ROOT)?.is_none() {
             let mut root = new_inode(keys::ROOT, libc::S_IFDIR | 0o755, owner);
             root.body = Body::Dir { parent: keys::ROOT, entries: 0 };
@@ -122,7 +130,7 @@ impl Namespace {
             change.put(root);
             change.commit(&mut ns.naming())?;
         }
-        ns.forget_ended()?;
+        ns.load_saved()?;
         Ok(ns)
     }
 

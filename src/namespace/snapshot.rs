@@ -1,21 +1,23 @@
 //! Moments of the namespace, for versions in the making.
 //!
 //! A snapshot is taken by one record, whatever the size of the namespace. From then on every change first saves what its
-//! keys were, in its own batch, so the view of the snapshot is: what was saved, else what is. It survives a kill as the
-//! namespace does. A hot file that an inode loses meanwhile is recorded as captured instead of freed.
+//! keys were, in its own batch, with the newest snapshot alone. So a snapshot sees of a key what it has saved itself, else
+//! what the next younger one has saved, and so on, else what is: a change costs the same however many snapshots there are.
+//! It survives a kill as the namespace does. A hot file that an inode loses meanwhile is captured instead of freed.
 //!
-//! Order at the end: the version's record and the end of the snapshot are one batch; then what was saved is deleted, and
-//! captured hot files that no other snapshot needs are handed back to be freed.
+//! Order at the end: what an older snapshot needs of it goes over to that one, then the version's record and the end of the
+//! snapshot are one batch; then what was saved is deleted, and captured hot files that no other snapshot needs are handed
+//! back to be freed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use super::change::Change;
-use super::readdir::{Entry, parse};
+use super::view::View;
 use super::{Counter, Namespace, damaged_key};
 use crate::base::bytes::{Cursor, Put};
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, HotId, HotState, Ino, SnapshotId};
-use crate::catalog::records::{Body, Content, Dentry, Inode};
+use crate::catalog::records::{Body, Content, Inode};
 use crate::journal::Op;
 use crate::meta::{Batch, Meta};
 
@@ -76,29 +78,26 @@ impl Snapshots {
     /// the hot files in `lost` as captured.
     pub(super) fn keep<'a>(
         &self,
-        meta: &Meta,
+        ns: &Namespace,
         lost: impl Iterator<Item = &'a (HotId, Ino)>,
         ops: &mut Vec<Op>,
     ) -> Result<()> {
+        let Some(newest) = self.active.last() else { return Ok(()) };
         let mut saved: Vec<Op> = Vec::new();
         let mut seen = HashSet::new();
         for (key, _) in ops.iter() {
-            let Some(number) = keys::covered_number(key) else { continue };
-            if !seen.insert(key.as_slice()) {
+            let covered = keys::covered_number(key).is_some_and(|number| number < newest.ino_limit);
+            if !covered || !seen.insert(key.as_slice()) {
                 continue;
             }
-            for snapshot in self.active.iter().filter(|snapshot| number < snapshot.ino_limit) {
-                let at = keys::saved(snapshot.id, key);
-                if meta.get(&at)?.is_none() {
-                    saved.push((at, Some(encode_saved(meta.get(key)?.as_deref()))));
-                }
+            if !ns.saved.has(newest.id, key) {
+                let old = encode_saved(ns.meta.get(key)?.as_deref());
+                ns.saved.add(newest.id, key);
+                saved.push((keys::saved(newest.id, key), Some(old)));
             }
         }
-        for (hot, ino) in lost {
-            let newest = self.active.iter().filter(|snapshot| *ino < snapshot.ino_limit).map(|s| s.id).max();
-            if let Some(newest) = newest {
-                saved.push((keys::hot(HotState::Captured, *hot), Some(newest.to_le_bytes().to_vec())));
-            }
+        for (hot, _) in lost.filter(|(_, ino)| *ino < newest.ino_limit) {
+            saved.push((keys::hot(HotState::Captured, *hot), Some(newest.id.to_le_bytes().to_vec())));
         }
         ops.append(&mut saved);
         Ok(())
@@ -112,11 +111,11 @@ fn encode_saved(old: Option<&[u8]>) -> Vec<u8> {
     out
 }
 
-fn decode_saved(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn decode_saved(bytes: &[u8]) -> Option<Vec<u8>> {
     bytes.split_first().filter(|(tag, _)| **tag == 1).map(|(_, old)| old.to_vec())
 }
 
-fn scan_all(meta: &Meta, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(super) fn scan_all(meta: &Meta, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let (mut after, mut all) = (None, Vec::new());
     loop {
         let found = meta.scan(prefix, after.as_deref(), AT_ONCE)?;
@@ -150,6 +149,11 @@ impl Namespace {
     /// sequence number of the record that says so.
     pub fn end_snapshot(&self, id: SnapshotId, ops: Vec<Op>) -> Result<(Vec<HotId>, u64)> {
         let mut naming = self.naming();
+        let older =
+            naming.snapshots.active.iter().map(|snapshot| snapshot.id).filter(|other| *other < id).max();
+        if let Some(older) = older {
+            self.hand_over(id, older)?;
+        }
         let mut ops = ops;
         ops.push((keys::snapshot(id), None));
         let mut seq = self.meta.commit(Batch { ops, note: None })?;
@@ -167,8 +171,22 @@ impl Namespace {
             seq = self.meta.commit(Batch { ops, note: None })?;
         }
         drop(naming);
+        self.saved.forget(id);
         self.forget_saved(id)?;
         Ok((gone.into_iter().map(|(hot, _)| hot).collect(), seq))
+    }
+
+    /// Gives snapshot `older` what `id` has saved and it has not: it looked there. Doing it twice changes nothing.
+    fn hand_over(&self, id: SnapshotId, older: SnapshotId) -> Result<()> {
+        for some in self.saved.keys(id).chunks(AT_ONCE) {
+            let mut ops = Vec::new();
+            for key in some.iter().filter(|key| !self.saved.has(older, key)) {
+                ops.push((keys::saved(older, key), self.meta.get(&keys::saved(id, key))?));
+            }
+            some.iter().for_each(|key| self.saved.add(older, key));
+            self.meta.commit(Batch { ops, note: None })?;
+        }
+        Ok(())
     }
 
     /// Deletes what an ended snapshot has saved.
@@ -183,22 +201,19 @@ impl Namespace {
         }
     }
 
-    /// Deletes what snapshots have saved whose end was recorded just before a crash.
-    pub(super) fn forget_ended(&self) -> Result<()> {
+    /// Reads which keys are saved, and deletes what snapshots have saved whose end was recorded just before a crash.
+    pub(super) fn load_saved(&self) -> Result<()> {
         let active: HashSet<SnapshotId> = self.snapshots().iter().map(|snapshot| snapshot.id).collect();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let found = self.meta.scan(b"s", after.as_deref(), 1)?;
-            let Some((key, _)) = found.first() else { return Ok(()) };
-            let id = key.get(1..9).and_then(|id| id.try_into().ok()).map(u64::from_be_bytes);
-            let id = id.ok_or_else(|| damaged_key(key))?;
-            if active.contains(&id) {
-                // All of this snapshot's keys sort before the next number.
-                after = Some(keys::all_saved(id + 1));
+        let mut ended = HashSet::new();
+        for (at, _) in scan_all(&self.meta, b"s")? {
+            let parts = keys::parse_saved(&at).ok_or_else(|| damaged_key(&at))?;
+            if active.contains(&parts.0) {
+                self.saved.add(parts.0, parts.1);
             } else {
-                self.forget_saved(id)?;
+                ended.insert(parts.0);
             }
         }
+        ended.into_iter().try_for_each(|id| self.forget_saved(id))
     }
 
     /// Whether hot file `id` is no inode's any more and a version in the making needs it.
@@ -208,12 +223,19 @@ impl Namespace {
 
     /// Whether a version in the making may need the present bytes of `inode`, and so a copy before they change.
     pub fn is_in_snapshot(&self, inode: &Inode) -> Result<bool> {
-        for snapshot in self.snapshots() {
-            if inode.ino < snapshot.ino_limit
-                && (inode.nlink != 1
-                    || self.is_below(inode, snapshot.dir)?
-                    || self.meta.get(&keys::saved(snapshot.id, &keys::inode(inode.ino)))?.is_some())
-            {
+        let snapshots = self.snapshots();
+        let Some(oldest) = snapshots.first() else { return Ok(false) };
+        // What has changed since may have moved.
+        if !self.saved.from(oldest.id, &keys::inode(inode.ino)).is_empty() {
+            return Ok(true);
+        }
+        let covering = snapshots.iter().filter(|snapshot| inode.ino < snapshot.ino_limit);
+        let dirs: HashSet<Ino> = covering.map(|snapshot| snapshot.dir).collect();
+        if inode.nlink != 1 {
+            return Ok(!dirs.is_empty());
+        }
+        for dir in dirs {
+            if self.is_below(inode, dir)? {
                 return Ok(true);
             }
         }
@@ -236,28 +258,48 @@ impl Namespace {
     /// Lets every snapshot that sees hot file `from` as the content of `ino` see the copy `to` instead.
     pub fn redirect_snapshots(&self, ino: Ino, from: HotId, to: HotId) -> Result<()> {
         let naming = self.naming();
-        let (mut ops, mut newest) = (Vec::new(), None);
-        for snapshot in naming.snapshots.active.iter().filter(|snapshot| ino < snapshot.ino_limit) {
-            let view = View { ns: self, id: snapshot.id };
-            let Some(mut inode) = view.inode(ino)? else { continue };
-            if inode.content() != Some(&Content::Hot(from)) {
-                continue;
-            }
-            inode.body = Body::File(Content::Hot(to));
-            let at = keys::saved(snapshot.id, &keys::inode(ino));
-            ops.push((at, Some(encode_saved(Some(&inode.encode())))));
-            newest = newest.max(Some(snapshot.id));
+        let Some(newest) = naming.snapshots.active.last().cloned() else { return Ok(()) };
+        let key = keys::inode(ino);
+        let mut ops = Vec::new();
+        let mut ids = self.saved.from(0, &key);
+        if ids.last() != Some(&newest.id) && ino < newest.ino_limit {
+            // All that see what is see it through the newest one from now on.
+            ids.push(newest.id);
         }
-        if let Some(newest) = newest {
-            ops.push((keys::hot(HotState::Captured, to), Some(newest.to_le_bytes().to_vec())));
+        for id in ids {
+            let at = keys::saved(id, &key);
+            let seen = match self.meta.get(&at)? {
+                Some(saved) => decode_saved(&saved),
+                None => self.meta.get(&key)?,
+            };
+            let Some(mut inode) = seen.and_then(|bytes| Inode::decode(&bytes)) else { continue };
+            if inode.content() == Some(&Content::Hot(from)) {
+                inode.body = Body::File(Content::Hot(to));
+                self.saved.add(id, &key);
+                ops.push((at, Some(encode_saved(Some(&inode.encode())))));
+            }
+        }
+        if !ops.is_empty() {
+            ops.push((keys::hot(HotState::Captured, to), Some(newest.id.to_le_bytes().to_vec())));
             self.meta.commit(Batch { ops, note: None })?;
         }
         Ok(())
     }
 
-    /// The namespace as snapshot `id` has it.
+    /// The namespace as snapshot `id`, which is under way, has it.
     pub fn view(&self, id: SnapshotId) -> View<'_> {
         View { ns: self, id }
+    }
+
+    /// Snapshot `id` and the younger ones, oldest first: where what `id` sees may have been saved.
+    pub(super) fn snapshots_from(&self, id: SnapshotId) -> Vec<SnapshotId> {
+        self.naming()
+            .snapshots
+            .active
+            .iter()
+            .map(|snapshot| snapshot.id)
+            .filter(|other| *other >= id)
+            .collect()
     }
 
     /// The number under key `key` of the catalog.
@@ -281,66 +323,6 @@ impl Namespace {
         let mut change = Change::new(self);
         ops.into_iter().for_each(|(key, value)| change.op(key, value));
         change.commit(&mut naming)
-    }
-}
-
-/// The namespace as it was at a snapshot.
-#[derive(Clone, Copy)]
-pub struct View<'a> {
-    ns: &'a Namespace,
-    id: SnapshotId,
-}
-
-impl View<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let saved = keys::saved(self.id, key);
-        if let Some(old) = self.ns.meta.get(&saved)? {
-            return Ok(decode_saved(&old));
-        }
-        let now = self.ns.meta.get(key)?;
-        // A change between the two reads has saved what was.
-        Ok(self.ns.meta.get(&saved)?.map_or(now, |old| decode_saved(&old)))
-    }
-
-    /// All entries below `prefix` by key.
-    fn all(&self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-        let mut all: BTreeMap<_, _> = scan_all(&self.ns.meta, prefix)?.into_iter().collect();
-        // After the present ones: what has changed since is here.
-        for (key, old) in scan_all(&self.ns.meta, &keys::saved(self.id, prefix))? {
-            let key = key.get(keys::all_saved(self.id).len()..).unwrap_or_default().to_vec();
-            match decode_saved(&old) {
-                Some(old) => all.insert(key, old),
-                None => all.remove(&key),
-            };
-        }
-        Ok(all)
-    }
-
-    /// The inode with this number.
-    pub fn inode(&self, ino: Ino) -> Result<Option<Inode>> {
-        let key = keys::inode(ino);
-        let Some(bytes) = self.get(&key)? else { return Ok(None) };
-        Inode::decode(&bytes).map(Some).ok_or_else(|| damaged_key(&key))
-    }
-
-    /// The inode that `name` in directory `dir` leads to.
-    pub fn entry(&self, dir: Ino, name: &[u8]) -> Result<Option<Ino>> {
-        let key = keys::dentry(dir, name);
-        let Some(bytes) = self.get(&key)? else { return Ok(None) };
-        Dentry::decode(&bytes).map(|entry| Some(entry.ino)).ok_or_else(|| damaged_key(&key))
-    }
-
-    /// All entries of a directory in the order of their cookies.
-    pub fn entries(&self, dir: Ino) -> Result<Vec<Entry>> {
-        let found = self.all(&keys::dentries(dir))?;
-        found.iter().map(|(key, value)| parse(key, value).ok_or_else(|| damaged_key(key))).collect()
-    }
-
-    /// All extended attributes of an inode: names and values, by name.
-    pub fn xattrs(&self, ino: Ino) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let found = self.all(&keys::xattrs(ino))?;
-        let named = |(key, value): (Vec<u8>, Vec<u8>)| Some((keys::parse_xattr(&key)?.to_vec(), value));
-        Ok(found.into_iter().filter_map(named).collect())
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::base::monitor::Silent;
 use crate::meta::{Meta, Options};
 use crate::namespace::Caller;
+use crate::namespace::readdir::Entry;
 use crate::namespace::rename::{Over, Place};
 use std::path::Path;
 use std::sync::Arc;
@@ -96,4 +97,47 @@ fn a_copy_takes_the_place_of_bytes_that_are_about_to_change() {
     assert_eq!(content(ns.view(snapshot.id).inode(a.ino).unwrap()), Some(Content::Hot(12)));
     assert_eq!(content(ns.find(a.ino).unwrap()), Some(Content::Hot(11)));
     assert_eq!(ns.end_snapshot(snapshot.id, Vec::new()).unwrap().0, [12]);
+}
+
+#[test]
+fn every_snapshot_of_many_sees_its_own_moment_in_whatever_order_they_end() {
+    for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]] {
+        let dir = tempfile::tempdir().unwrap();
+        let ns = open(dir.path());
+        let a = ns.create(keys::ROOT, b"a", 0o644, ME, 11, false).unwrap().ino;
+        let mode = |mode| crate::namespace::setattr::SetAttr { mode: Some(mode), ..Default::default() };
+        let mut moments = Vec::new();
+        for n in 0..4_u32 {
+            moments.push((ns.begin_snapshot(keys::ROOT, Vec::new()).unwrap().id, seen_now(&ns)));
+            ns.create(keys::ROOT, format!("f{n}").as_bytes(), 0o644, ME, 20 + u64::from(n), false).unwrap();
+            if n != 1 {
+                ns.setattr(a, &mode(0o600 + n)).unwrap();
+            }
+            if n == 2 {
+                ns.unlink(keys::ROOT, b"f0", |_| false).unwrap();
+            }
+        }
+        for at in order {
+            for (id, then) in &moments {
+                if ns.snapshots().iter().any(|snapshot| snapshot.id == *id) {
+                    assert_eq!(seen(&ns, *id, keys::ROOT), *then, "moment {id}, ending in order {order:?}");
+                }
+            }
+            ns.end_snapshot(moments[at].0, Vec::new()).unwrap();
+        }
+        assert!(ns.meta().scan(b"s", None, 9).unwrap().is_empty());
+    }
+}
+
+/// What a view of this moment has to show.
+fn seen_now(ns: &Namespace) -> Vec<String> {
+    let entries = ns.readdir(keys::ROOT, crate::namespace::readdir::After::Cookie(0), 100).unwrap();
+    let describe = |entry: Entry| {
+        let inode = ns.inode(entry.ino).unwrap();
+        let name = String::from_utf8(entry.name).unwrap();
+        format!("/{name} {:o} {:?}", inode.mode & 0o777, inode.content().and_then(Content::hot))
+    };
+    let mut all: Vec<String> = entries.into_iter().map(describe).collect();
+    all.sort();
+    all
 }

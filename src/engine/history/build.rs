@@ -11,7 +11,7 @@ use super::facts::{Progress, Standing};
 use super::trigger::is_settled;
 use super::walk::{Known, KnownFile, Walk, is_temporary_path};
 use crate::base::id::ChunkId;
-use crate::base::priority::make_thread_idle;
+use crate::base::priority::{make_thread_idle, make_thread_normal};
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, HotId, Ino, RunId};
 use crate::content::hash::chunk_id;
@@ -26,6 +26,8 @@ use crate::version::trees::Trees;
 /// How long a version that could not be made waits.
 const FAILED: Duration = Duration::from_secs(5);
 
+/// More moments than this that wait are worth normal priority: each keeps hot files from being freed.
+const BEHIND: usize = 4;
 /// Results of moments that are remembered for those who wait.
 const RESULTS_MAX: u64 = 256;
 
@@ -41,7 +43,6 @@ pub enum Made {
 impl Engine {
     /// Makes versions of recorded moments until stopped.
     pub(in super::super) fn build_loop(&self) {
-        make_thread_idle();
         loop {
             let snapshot = {
                 let mut queue = self.history.queue.lock();
@@ -53,6 +54,12 @@ impl Engine {
                 }
                 let Some(first) = queue.waiting.front().cloned() else { continue };
                 queue.working = true;
+                let behind = queue.waiting.len() > BEHIND || queue.waiters > 0;
+                if behind {
+                    make_thread_normal()
+                } else {
+                    make_thread_idle()
+                }
                 first
             };
             let made = self.build(&snapshot);
@@ -76,7 +83,6 @@ impl Engine {
                 }
             } else {
                 queue.waiting.pop_front();
-                queue.finished += 1;
                 self.history.building.notify_all();
             }
             drop(queue);

@@ -85,7 +85,7 @@ impl Siblings for LiveSiblings<'_> {
 /// Names and sizes of a directory at a moment.
 pub(super) struct ThenSiblings<'a> {
     pub(super) engine: &'a Engine,
-    pub(super) view: crate::namespace::snapshot::View<'a>,
+    pub(super) view: crate::namespace::view::View<'a>,
     pub(super) dir: Ino,
 }
 

@@ -48,6 +48,7 @@ impl Engine {
         if let (Some((run, _)), Some(tag)) = (self.run_at(dir), &tag) {
             self.check_tag_free(run, tag)?;
         }
+        let _waiting = self.history.waiting();
         let wanted = Wanted { trigger: trigger.to_owned(), tag, always: true };
         let Some(id) = self.begin_version(dir, wanted)? else { return Err(Error::Errno(libc::EOPNOTSUPP)) };
         match self.history.wait_made(id)? {
@@ -78,6 +79,11 @@ impl Engine {
         }
     }
 
+    /// Whether somebody holds version `number`.
+    pub fn is_held_version(&self, run: RunId, number: u32) -> bool {
+        self.history.in_use.lock().contains_key(&(run, number))
+    }
+
     /// Changes the record of a version, durably; `ENOENT` if there is none.
     pub fn change_version(
         &self,
@@ -96,7 +102,7 @@ impl Engine {
     /// Marks a version as about to go.
     pub fn expire_version(&self, run: RunId, number: u32, by_hand: bool, why: &str) -> Result<Version> {
         let at = Time::now().secs;
-        let in_use = self.history.in_use.lock().contains_key(&(run, number));
+        let in_use = self.is_held_version(run, number);
         self.change_version(run, number, |version| {
             if version.expired.is_some() {
                 return Err(Error::Errno(libc::ENOENT));
@@ -187,7 +193,7 @@ impl Engine {
 }
 
 /// What retention looks at.
-fn candidate(version: &Version, in_use: bool) -> Candidate {
+pub(super) fn candidate(version: &Version, in_use: bool) -> Candidate {
     Candidate {
         number: version.number,
         time: version.time.0,

@@ -8,6 +8,7 @@
 //! Lock order: an inode's state, then `runs`, then the naming lock; `bursts` and `queue` are never held while another is
 //! taken.
 
+pub mod browse;
 pub mod build;
 mod burst;
 mod facts;
@@ -38,29 +39,10 @@ use crate::namespace::Namespace;
 use crate::namespace::snapshot::Snapshot;
 use crate::retention::Policy;
 use crate::version::runs::Glob;
+pub use browse::{Snapdir, SnapshotAdmin};
 use burst::Bursts;
 use runs::RunTable;
 use writers::Writers;
-
-/// Whether the virtual directory of versions is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Snapdir {
-    /// It is found by its name and not listed.
-    Hidden,
-    /// It is listed in the root of the mount too.
-    Visible,
-    /// It is not there.
-    Disabled,
-}
-
-/// Who may make, tag and expire versions through the virtual directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SnapshotAdmin {
-    /// The owner of the directory, and root.
-    Owner,
-    /// Root alone.
-    Root,
-}
 
 /// How history is kept.
 #[derive(Clone, Debug)]
@@ -133,8 +115,8 @@ pub(super) struct History {
 struct Queue {
     waiting: VecDeque<Snapshot>,
     working: bool,
-    /// How many have been finished, with a version or without.
-    finished: u64,
+    /// How many wait for versions to be made.
+    waiters: usize,
     /// Nothing is begun any more.
     stopped: bool,
 }

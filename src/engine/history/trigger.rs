@@ -166,6 +166,7 @@ impl Engine {
     /// `limit`: what is begun and not made by then is made after the next mount.
     pub fn finish_versions(&self, trigger: &str, limit: Duration) -> Result<()> {
         let began = Instant::now();
+        let _waiting = self.history.waiting();
         self.history.hurry(true);
         let mut begun = Ok(());
         for _ in 0..SETTLE_ROUNDS_MAX {
@@ -182,9 +183,24 @@ impl Engine {
     }
 }
 
+/// Somebody who waits for versions.
+struct Waiting<'a>(&'a super::History);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.queue.lock().waiters -= 1;
+    }
+}
+
 impl super::History {
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// While the guard lives somebody waits for versions: they are made at normal priority.
+    pub(super) fn waiting(&self) -> impl Drop {
+        self.queue.lock().waiters += 1;
+        Waiting(self)
     }
 
     fn hurry(&self, on: bool) {

@@ -16,7 +16,7 @@ use crate::catalog::records::{Body, Inode};
 use crate::content::tree::{self, Soundness, encode_dir};
 use crate::formats::{self, Facts, Format};
 use crate::namespace::readdir::Entry;
-use crate::namespace::snapshot::View;
+use crate::namespace::view::View;
 use crate::pack::{Kind, PackBatch};
 use crate::version::names::is_temporary;
 

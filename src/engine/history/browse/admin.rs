@@ -1,0 +1,112 @@
+//! What may be changed in the virtual directories: `mkdir`, `rename` and `rmdir` among versions.
+//!
+//! Order: who may, then whether the name may be, then what is to be done; nothing is done in part.
+
+use std::time::Duration;
+
+use super::home::{Seat, top};
+use super::names::{parse_number, tag_name};
+use super::node::{Home, Node};
+use super::{Browser, Seen, SnapshotAdmin};
+use crate::base::{Error, Result};
+use crate::catalog::keys::{Ino, RunId};
+use crate::namespace::Caller;
+use crate::version::record::Version;
+
+/// How often, and after which pause, it is looked whether a version is closed before it counts as open.
+const CLOSE_TRIES: u32 = 20;
+const CLOSE_PAUSE: Duration = Duration::from_millis(10);
+
+impl Browser {
+    /// Makes a version of the directory that virtual directory `parent` belongs to, tagged `name`; it is durable then.
+    ///
+    /// `EROFS` anywhere but among versions, `EPERM` for who may not, `EINVAL` for what can be no tag, `EEXIST` for a tag
+    /// that another version has.
+    pub fn mkdir(&self, parent: Ino, name: &[u8], who: Caller) -> Result<Seen> {
+        let home = self.managed(parent, who)?;
+        let tag = tag_name(name).ok_or(Error::Errno(libc::EINVAL))?;
+        let dir = match home.way.last() {
+            None => home.dir,
+            // Of a deleted run nothing is left that could be kept.
+            Some(id) => self.engine.run(*id).and_then(|run| run.dir).ok_or(Error::Errno(libc::EROFS))?,
+        };
+        if let Some(seat) = self.seat(&home)? {
+            self.engine.check_tag_free(seat.id, tag)?;
+        }
+        let (id, version) = self.engine.snapshot_now(dir, "snapshot", Some(tag.to_owned()))?;
+        let run = self.engine.run(id).ok_or(Error::Errno(libc::ENOENT))?;
+        let seat = Seat { id, run, path: Vec::new() };
+        let entry = self.dir_in(&seat, &version)?.ok_or(Error::Errno(libc::ENOENT))?;
+        self.enter(top(&home, &seat, version.number, name, entry), parent)
+    }
+
+    /// `rename 000042 NAME`: tags the version and pins it.
+    pub fn rename(&self, from: (Ino, &[u8]), to: (Ino, &[u8]), who: Caller) -> Result<()> {
+        let home = self.managed(from.0, who)?;
+        if from.0 != to.0 {
+            return Err(Error::Errno(libc::EROFS));
+        }
+        let number = parse_number(from.1).ok_or(Error::Errno(libc::EROFS))?;
+        let tag = tag_name(to.1).ok_or(Error::Errno(libc::EINVAL))?;
+        let seat = self.seat(&home)?.ok_or(Error::Errno(libc::ENOENT))?;
+        self.there(&home, &seat, number)?;
+        self.engine.check_tag_free(seat.id, tag)?;
+        let pin = |version: &mut Version| {
+            if version.expired.is_some() {
+                return Err(Error::Errno(libc::ENOENT));
+            }
+            version.tags.push(tag.to_owned());
+            version.pinned = true;
+            Ok(())
+        };
+        self.engine.change_version(seat.id, number, pin).map(drop)
+    }
+
+    /// `rmdir NAME`: takes a tag away. `rmdir 000042`: removes the version; `EBUSY` while it has a tag or a pin, or
+    /// somebody has it open.
+    pub fn rmdir(&self, parent: Ino, name: &[u8], who: Caller) -> Result<()> {
+        let home = self.managed(parent, who)?;
+        let seat = self.seat(&home)?.ok_or(Error::Errno(libc::EROFS))?;
+        if let Some(number) = parse_number(name) {
+            self.there(&home, &seat, number)?;
+            return self.remove(seat.id, number);
+        }
+        let has = |version: &Version| version.tags.iter().any(|tag| tag.as_bytes() == name);
+        let tagged = self.engine.versions(seat.id)?.into_iter().find(has).ok_or(Error::Errno(libc::EROFS))?;
+        let untag = |version: &mut Version| {
+            version.tags.retain(|tag| tag.as_bytes() != name);
+            Ok(())
+        };
+        self.engine.change_version(seat.id, tagged.number, untag).map(drop)
+    }
+
+    /// Removes a version. The kernel tells us of a close after it has answered close(2), so one that was closed a moment
+    /// ago is waited for.
+    fn remove(&self, run: RunId, number: u32) -> Result<()> {
+        for _ in 0..CLOSE_TRIES {
+            if !self.engine.is_held_version(run, number) {
+                break;
+            }
+            std::thread::sleep(CLOSE_PAUSE);
+        }
+        self.engine.expire_version(run, number, true, "removed by hand").map(drop)
+    }
+
+    /// The home with number `ino`, if `who` may make and remove versions there.
+    fn managed(&self, ino: Ino, who: Caller) -> Result<Home> {
+        let node = self.node(ino)?;
+        let Node::Home(home) = &*node else { return Err(Error::Errno(libc::EROFS)) };
+        self.engine.check_writable()?;
+        let by_owner = self.engine.options.history.snapshot_admin == SnapshotAdmin::Owner;
+        if who.uid == 0 || (by_owner && who.uid == self.owner(home)?.uid) {
+            return Ok(home.clone());
+        }
+        Err(Error::Errno(libc::EPERM))
+    }
+
+    /// `ENOENT` where a home does not show version `number`.
+    fn there(&self, home: &Home, seat: &Seat, number: u32) -> Result<()> {
+        let found = self.version_in(home, seat, number, b"")?;
+        found.map(drop).ok_or(Error::Errno(libc::ENOENT))
+    }
+}
