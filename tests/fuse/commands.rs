@@ -128,10 +128,13 @@ fn versions_are_listed_and_changed_in_a_mount_in_its_store_and_after_a_kill() {
     let table = shown(&["log", &exp]);
     assert!(table.lines().count() == 4 && table.contains("loss=0.5") && table.contains("good"), "{table}");
     // A path through the virtual directory names run and version.
-    let through = text(&mount.path("exp/.snapshots/000004"));
-    assert!(shown(&["expire", &through]).contains("undelete"));
+    let through = text(&mount.path("exp/.snapshots/latest"));
+    assert_bytes(&mount.path("exp/.snapshots/latest/epoch=1-step=5-loss=0.5.npy"), &npy(4));
+    assert!(shown(&["expire", &through]).contains("version 000004 of exp"));
     assert_eq!(numbers(&[&exp]), [3, 2]);
-    shown(&["undelete", &through]);
+    shown(&["undelete", &text(&mount.path("exp/.snapshots/000004"))]);
+    assert_eq!(json(&["pin", &text(&mount.path("exp/.snapshots/good"))])["number"], 2);
+    json(&["unpin", "2", &exp]);
 
     assert!(mount.unmount().status.success());
     refused(&["log", &store], 1, &["--run", "exp", "other", "killed"]);
@@ -240,6 +243,7 @@ fn runs_are_added_listed_forgotten_and_purged() {
     assert!(shown(&["run", "list", &root]).contains("deleted 2"));
     let gone = text(&mount.path("gone"));
     assert_eq!(numbers(&[&gone]), [2, 1]);
+    assert_eq!(numbers(&[&text(&mount.path(".snapshots/.runs/gone"))]), [2, 1]);
     refused(&["purge", &gone], 2, &["--yes"]);
     let purged = json(&["purge", &gone, "--yes"]);
     assert_eq!((&purged["gone"][0], &purged["kept"][0][0]), (&Value::from(1), &Value::from(2)));

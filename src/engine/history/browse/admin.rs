@@ -2,20 +2,14 @@
 //!
 //! Order: who may, then whether the name may be, then what is to be done; nothing is done in part.
 
-use std::time::Duration;
-
 use super::home::{Seat, top};
 use super::names::{parse_number, tag_name};
 use super::node::{Home, Node};
 use super::{Browser, Seen, SnapshotAdmin};
 use crate::base::{Error, Result};
-use crate::catalog::keys::{Ino, RunId};
+use crate::catalog::keys::Ino;
 use crate::namespace::Caller;
 use crate::version::record::Version;
-
-/// How often, and after which pause, it is looked whether a version is closed before it counts as open.
-const CLOSE_TRIES: u32 = 20;
-const CLOSE_PAUSE: Duration = Duration::from_millis(10);
 
 impl Browser {
     /// Makes a version of the directory that virtual directory `parent` belongs to, tagged `name`; it is durable then.
@@ -69,7 +63,7 @@ impl Browser {
         let seat = self.seat(&home)?.ok_or(Error::Errno(libc::EROFS))?;
         if let Some(number) = parse_number(name) {
             self.there(&home, &seat, number)?;
-            return self.remove(seat.id, number);
+            return self.engine.expire_by_hand(seat.id, number).map(drop);
         }
         let has = |version: &Version| version.tags.iter().any(|tag| tag.as_bytes() == name);
         let tagged = self.engine.versions(seat.id)?.into_iter().find(has).ok_or(Error::Errno(libc::EROFS))?;
@@ -78,18 +72,6 @@ impl Browser {
             Ok(())
         };
         self.engine.change_version(seat.id, tagged.number, untag).map(drop)
-    }
-
-    /// Removes a version. The kernel tells us of a close after it has answered close(2), so one that was closed a moment
-    /// ago is waited for.
-    fn remove(&self, run: RunId, number: u32) -> Result<()> {
-        for _ in 0..CLOSE_TRIES {
-            if !self.engine.is_held_version(run, number) {
-                break;
-            }
-            std::thread::sleep(CLOSE_PAUSE);
-        }
-        self.engine.expire_version(run, number, true, "removed by hand").map(drop)
     }
 
     /// The home with number `ino`, if `who` may make and remove versions there.
