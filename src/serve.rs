@@ -40,7 +40,9 @@ impl Daemon for Filesystem {
         let store = Store::open(store, mountpoint)?;
         let root = store.layout.root().to_owned();
         let owner = caller();
-        hot_place::remember(&store.layout, &options.hot_folder(&root))?;
+        let mut options = options.clone();
+        options.hot = Some(hot_place::settle(&store.layout, options.hot.as_deref())?);
+        let options = &options;
         let engine = Engine::start(&root, engine_options(options, &root, mountpoint)?, owner, &Silent)?;
         let mounted = Mounted::new(engine.clone(), &mount_spec(options, &root, mountpoint))?;
         let workers = Workers::start(&engine)?;

@@ -152,7 +152,7 @@ mod tests {
 
     const TABLE: &[u8] = b"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
         40 22 0:50 / /mnt/my\\040runs rw,nosuid - fuse.ckptfs /data/st\\134ore rw,user_id=0\n\
-        41 40 0:51 / /mnt/my\\040runs/inner rw shared:2 master:3 - tmpfs tmpfs rw\n\
+        41 40 0:51 /part /mnt/my\\040runs/inner rw shared:2 master:3 - tmpfs tmpfs rw\n\
         torn line\n\
         42 22 0:52 / /mnt/b rw -\n";
 
@@ -163,6 +163,7 @@ mod tests {
         let ours: Vec<_> = table.iter().filter(|mount| mount.is_ours()).collect();
         assert_eq!(ours[0].mountpoint, Path::new("/mnt/my runs"));
         assert_eq!(ours[0].source, Path::new("/data/st\\ore"));
+        assert_eq!((ours[0].root.as_path(), table[2].root.as_path()), (Path::new("/"), Path::new("/part")));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches};
@@ -13,6 +14,7 @@ use serde::Serialize;
 use super::failure::{Failure, Outcome};
 use super::{Daemon, locate, print};
 use crate::base::mounts::Mount;
+use crate::base::{Error, IoContext};
 use crate::command::{Answer, COMMAND_BYTES_MAX, Command, Target};
 use crate::control::client::Client;
 use crate::engine::layout::Layout;
@@ -115,12 +117,34 @@ impl Place {
             return Err(Failure::Usage("what is asked is too long; shorten the paths or values".into()));
         }
         if let Some(mut client) = Client::connect(&self.store)? {
-            return Ok(client.execute(command)?);
+            return client.execute(command).map_err(|error| match error {
+                Error::Errno(libc::EBUSY) => {
+                    Failure::Failed("the daemon answers too many others; try again in a moment".into())
+                }
+                other => other.into(),
+            });
         }
+        self.refuse_stranger()?;
         let mut options = MountOptions::default();
         options.apply_file(&Layout::new(&self.store).config())?;
         options.check()?;
         Ok(daemon.execute(&options, &self.store, command)?)
+    }
+}
+
+impl Place {
+    /// Files that root made in the store of somebody else would shut its owner out of it.
+    fn refuse_stranger(&self) -> Outcome {
+        let format = Layout::new(&self.store).format();
+        let owner = std::fs::metadata(&format).context("look at", &format)?.uid();
+        if owner == rustix::process::geteuid().as_raw() {
+            return Ok(());
+        }
+        Err(Failure::Failed(format!(
+            "the store {} belongs to the user with number {owner} and is not mounted; give the command as that user: sudo \
+             -u '#{owner}' ckptfs ...",
+            self.store.display()
+        )))
     }
 }
 

@@ -17,8 +17,9 @@ JSON fields (stable):
   wrong                      why the settings make no sense together, or null; until they do, all versions stay";
 
 pub(super) fn command() -> Command {
-    let mount =
-        |help: &'static str| Arg::new("default").long("default").action(ArgAction::SetTrue).help(help);
+    let mount = |help: &'static str| {
+        Arg::new("default").long("default").conflicts_with("run").action(ArgAction::SetTrue).help(help)
+    };
     Command::new("policy")
         .about("Show or change which versions stay")
         .long_about(

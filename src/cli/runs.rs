@@ -159,7 +159,8 @@ fn confirmed(matches: &ArgMatches, place: &Place, all: bool, daemon: &dyn Daemon
             "purge cannot be taken back and there is no terminal to ask on; give --yes".into(),
         ));
     }
-    let asked = command::Command::Log { at: place.target.clone(), limit: None, removed: false };
+    // Those that could still be taken back end as well.
+    let asked = command::Command::Log { at: place.target.clone(), limit: None, removed: true };
     let Answer::Log(log) = place.ask(asked, daemon)? else { return Err(history::odd()) };
     let goes = |one: &&command::Logged| all || (one.version.tags.is_empty() && !one.version.pinned);
     let number = log.versions.iter().filter(goes).count() as u64;

@@ -15,10 +15,11 @@ use crate::retention::{DEFAULT, Overrides, Policy};
 
 pub(super) fn get(engine: &Engine, at: Option<&Target>) -> Result<Answer> {
     let mount = engine.mount_policy();
-    let Some(at) = at else {
+    // What is in no run has the policy that its run will have.
+    let run = at.map(|at| select::run_if_any(engine, at)).transpose()?.flatten();
+    let Some(run) = run else {
         return Ok(Answer::Policy(show(None, &mount, &Overrides::default())));
     };
-    let run = select::run(engine, at)?;
     Ok(Answer::Policy(show(Some(run.path), &mount, &run.record.settings)))
 }
 

@@ -32,7 +32,10 @@ pub fn shown(path: &str) -> String {
 /// The run that `target` means.
 pub(super) fn run(engine: &Engine, target: &Target) -> Result<Found> {
     match target {
-        Target::Path(path) => at_path(engine, path),
+        Target::Path(path) => at_path(engine, path)?.ok_or_else(|| {
+            let runs = the_runs(engine, path.trim_matches('/'));
+            Error::Refused(format!("'{}' is in no run; {runs}", shown(path)))
+        }),
         Target::Run(path) => {
             let path = path.trim_matches('/');
             by_path(engine, path).map(|(id, record)| found(engine, id, record, None)).ok_or_else(|| {
@@ -50,6 +53,14 @@ pub(super) fn run(engine: &Engine, target: &Target) -> Result<Found> {
                 _ => Err(Error::Refused(format!("name one run with --run; {}", the_runs(engine, "")))),
             }
         }
+    }
+}
+
+/// The run that `target` means; `None` for a path that exists and is in no run.
+pub(super) fn run_if_any(engine: &Engine, target: &Target) -> Result<Option<Found>> {
+    match target {
+        Target::Path(path) => at_path(engine, path),
+        _ => run(engine, target).map(Some),
     }
 }
 
@@ -82,39 +93,32 @@ pub(super) fn directory(engine: &Engine, target: &Target) -> Result<Ino> {
     }
 }
 
-fn at_path(engine: &Engine, path: &str) -> Result<Found> {
+/// The run at or above `path`; `None` when what is there is in no run.
+fn at_path(engine: &Engine, path: &str) -> Result<Option<Found>> {
     let names = names_of(path);
     let snapdir = engine.history_options().snapdir_name.as_bytes();
     if let Some(at) = names.iter().position(|name| name == snapdir) {
         let (before, after) = (names.get(..at).unwrap_or_default(), names.get(at + 1..).unwrap_or_default());
-        return through_snapdir(engine, before, after, path);
+        return through_snapdir(engine, before, after, path).map(Some);
     }
     let walked = walk(engine, &names)?;
-    for depth in (0..=names.len()).rev() {
+    // Of a path that leads nowhere only what is missing can be a deleted run.
+    let least = if walked.whole { 0 } else { walked.dirs.len() };
+    for depth in (least..=names.len()).rev() {
         let live = walked.dirs.get(depth).and_then(|dir| engine.run_at(*dir));
-        if let Some((id, record)) = live {
-            if !walked.whole {
-                break;
-            }
-            return Ok(found(engine, id, record, None));
-        }
-        let above = join(names.get(..depth).unwrap_or_default());
-        if let Some((id, record)) = engine.dead_run_at(&above) {
-            return Ok(found(engine, id, record, None));
+        let here = || engine.dead_run_at(&join(names.get(..depth).unwrap_or_default()));
+        if let Some((id, record)) = live.or_else(here) {
+            return Ok(Some(found(engine, id, record, None)));
         }
     }
-    if !walked.whole {
-        return Err(nowhere(engine, path));
-    }
-    let runs = the_runs(engine, path.trim_matches('/'));
-    Err(Error::Refused(format!("'{}' is in no run; {runs}", shown(path))))
+    if walked.whole { Ok(None) } else { Err(nowhere(engine, path)) }
 }
 
 /// `before` leads to a directory, `after` follows the name of the virtual directory.
 fn through_snapdir(engine: &Engine, before: &[Vec<u8>], after: &[Vec<u8>], path: &str) -> Result<Found> {
     let words: Vec<String> = after.iter().map(|name| path_text(name)).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let base = || at_path(engine, &join(before));
+    let base = || run(engine, &Target::Path(join(before)));
     match words.as_slice() {
         [] => base(),
         [".runs", below @ ..] => {

@@ -98,6 +98,11 @@ fn a_path_means_the_run_at_or_above_it_and_a_mistyped_one_nothing() {
     assert!(
         world.refused(Command::Log { at: path("exp"), limit: None, removed: false }).contains("in no run")
     );
+    let Answer::Policy(shown) = world.ask(Command::PolicyGet { at: Some(path("exp")) }) else {
+        panic!("policy")
+    };
+    assert_eq!(shown.run, None, "that of the mount");
+    assert!(world.refused(Command::PolicyGet { at: Some(path("typo")) }).contains("does not exist"));
     assert!(world.refused(Command::PolicyGet { at: Some(Target::Only) }).contains("no runs yet"));
     world.snapshot(path("exp"));
     assert_eq!(world.snapshot(path("exp/logs")).run, "exp");
@@ -129,6 +134,11 @@ fn a_deleted_run_is_found_by_its_path_even_below_a_live_one() {
     let Answer::Runs(runs) = world.ask(Command::RunList) else { panic!("runs") };
     assert_eq!(runs.iter().map(|run| run.deleted.is_some()).collect::<Vec<_>>(), [false, true]);
     assert_eq!(world.expired(path(".snapshots/.runs/exp/a/000001"), None), ("exp/a".into(), 1));
+    // Made again, and not saved into yet: the old history goes on there.
+    world.dir(exp, "a");
+    assert_eq!(world.log(path("exp/a")).run, "exp/a");
+    assert!(world.refused(Command::RunForget { at: path("exp/a/typo") }).contains("does not exist"));
+    assert_eq!(world.snapshot(path("exp/a")).version.number, 2);
     drop(world.workers);
 }
 
@@ -222,6 +232,31 @@ fn a_plan_is_shown_before_it_is_done() {
     world.ask(Command::RunForget { at: path("") });
     assert!(world.refused(Command::Prune { at: Some(path("")), dry_run: false }).contains("purge"));
     assert!(world.refused(Command::Snapshot { at: path(""), tag: None }).contains("run add"));
+    drop(world.workers);
+}
+
+#[test]
+fn ten_thousand_versions_are_listed_and_planned() {
+    let world = open();
+    let first = world.snapshot(path("")).version;
+    let (id, _) = world.engine.run_at(ROOT).unwrap();
+    let record = |number| {
+        let version = crate::version::record::Version { number, ..first.clone() };
+        let key = crate::catalog::keys::version(id, number);
+        (key, Some(crate::version::record::encode(&version)))
+    };
+    for begin in (2..=10_000).step_by(1000) {
+        let end = (begin + 999).min(10_000);
+        world.engine.names().record((begin..=end).map(record).collect()).unwrap();
+    }
+    let log = world.log(path(""));
+    assert_eq!((log.versions.len(), log.versions[0].version.number), (10_000, 10_000));
+    let Answer::Log(some) = world.ask(Command::Log { at: path(""), limit: Some(3), removed: false }) else {
+        panic!("log")
+    };
+    assert_eq!(some.versions[..], log.versions[..3]);
+    let Answer::Plan(runs) = world.ask(Command::Prune { at: None, dry_run: true }) else { panic!("plan") };
+    assert_eq!(runs[0].versions.len(), 10_000);
     drop(world.workers);
 }
 

@@ -128,10 +128,13 @@ fn versions_are_listed_and_changed_in_a_mount_in_its_store_and_after_a_kill() {
     let table = shown(&["log", &exp]);
     assert!(table.lines().count() == 4 && table.contains("loss=0.5") && table.contains("good"), "{table}");
     // A path through the virtual directory names run and version.
-    let through = text(&mount.path("exp/.snapshots/000004"));
-    assert!(shown(&["expire", &through]).contains("undelete"));
+    let through = text(&mount.path("exp/.snapshots/latest"));
+    assert_bytes(&mount.path("exp/.snapshots/latest/epoch=1-step=5-loss=0.5.npy"), &npy(4));
+    assert!(shown(&["expire", &through]).contains("version 000004 of exp"));
     assert_eq!(numbers(&[&exp]), [3, 2]);
-    shown(&["undelete", &through]);
+    shown(&["undelete", &text(&mount.path("exp/.snapshots/000004"))]);
+    assert_eq!(json(&["pin", &text(&mount.path("exp/.snapshots/good"))])["number"], 2);
+    json(&["unpin", "2", &exp]);
 
     assert!(mount.unmount().status.success());
     refused(&["log", &store], 1, &["--run", "exp", "other", "killed"]);
@@ -179,6 +182,30 @@ fn looking_at_a_store_that_is_not_mounted_changes_nothing_in_it() {
 }
 
 #[test]
+fn root_does_not_open_the_store_of_somebody_else() {
+    let mount = quiet();
+    version(&mount, "exp", 1);
+    assert!(mount.unmount().status.success());
+    let format = mount.store().join("format");
+    std::os::unix::fs::chown(&format, Some(NOBODY), None).unwrap();
+    refused(&["log", &text(&mount.store())], 1, &["65534", "sudo -u"]);
+    std::os::unix::fs::chown(&format, Some(0), None).unwrap();
+    assert_eq!(numbers(&[&text(&mount.store())]), [1]);
+}
+
+#[test]
+fn a_part_of_a_mount_that_is_bound_elsewhere_means_the_same_runs() {
+    let mount = quiet();
+    version(&mount, "exp", 1);
+    let part = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let at = part.path().canonicalize().unwrap();
+    rustix::mount::mount_bind(mount.path("exp"), &at).unwrap();
+    let done = ckptfs(&["log", "--json", &text(&at)]);
+    rustix::mount::unmount(&at, rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert!(String::from_utf8_lossy(&done.stdout).starts_with("{\"run\":\"exp\""), "{}", said(&done));
+}
+
+#[test]
 fn hot_files_elsewhere_are_found_by_a_command_that_was_not_told_where() {
     let hot = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let place = format!("hot={}", text(hot.path()));
@@ -216,6 +243,7 @@ fn runs_are_added_listed_forgotten_and_purged() {
     assert!(shown(&["run", "list", &root]).contains("deleted 2"));
     let gone = text(&mount.path("gone"));
     assert_eq!(numbers(&[&gone]), [2, 1]);
+    assert_eq!(numbers(&[&text(&mount.path(".snapshots/.runs/gone"))]), [2, 1]);
     refused(&["purge", &gone], 2, &["--yes"]);
     let purged = json(&["purge", &gone, "--yes"]);
     assert_eq!((&purged["gone"][0], &purged["kept"][0][0]), (&Value::from(1), &Value::from(2)));

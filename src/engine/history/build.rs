@@ -120,7 +120,8 @@ impl Engine {
         gone.into_iter().for_each(|hot| self.bury(hot, seq));
         self.sync_names()?;
         for file in std::mem::take(&mut walk.published) {
-            if matches!(made, Made::Version(..))
+            // Without a version nothing was added to the packs: only what they had already is there.
+            if (matches!(made, Made::Version(..)) || file.content.new_bytes == 0)
                 && let Err(error) = self.with_held(file.live.ino, |_| self.publish(&file))
             {
                 self.report(&error, "record a sealed file");

@@ -31,7 +31,13 @@ impl Source for HotSource {
     }
 
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        self.file.read_exact_at(buf, offset).context("read", &self.path)
+        match self.file.read_exact_at(buf, offset) {
+            // Truncated since it was opened.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Err(Error::Errno(libc::ESTALE))
+            }
+            read => read.context("read", &self.path),
+        }
     }
 }
 
@@ -104,7 +110,14 @@ impl Siblings for ThenSiblings<'_> {
 impl Engine {
     /// Hot file `hot`, to be looked at.
     pub(super) fn hot_source(&self, hot: HotId) -> Result<HotSource> {
-        let (path, file) = (self.hot.path(hot), self.hot.open_unseen(hot)?);
+        let path = self.hot.path(hot);
+        let file = match self.hot.open_unseen(hot) {
+            // Replaced or removed since its record was read.
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::Errno(libc::ESTALE));
+            }
+            file => file?,
+        };
         let len = file.metadata().context("stat", &path)?.len();
         Ok(HotSource { file, path, len })
     }

@@ -171,7 +171,8 @@ impl<'a> Walk<'a> {
         let own = hot.map(|hot| self.engine.hot.path(hot));
         match error {
             Error::Io { path, .. } => own.as_ref() == Some(path),
-            Error::Damaged { .. } => true,
+            // Gone or shorter than a moment ago, although nobody may write it.
+            Error::Damaged { .. } | Error::Errno(libc::ESTALE) => true,
             Error::Errno(_) | Error::Refused(_) | Error::Poisoned(_) => false,
         }
     }

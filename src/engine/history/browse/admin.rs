@@ -2,20 +2,14 @@
 //!
 //! Order: who may, then whether the name may be, then what is to be done; nothing is done in part.
 
-use std::time::Duration;
-
 use super::home::{Seat, top};
 use super::names::{parse_number, tag_name};
 use super::node::{Home, Node};
 use super::{Browser, Seen, SnapshotAdmin};
 use crate::base::{Error, Result};
-use crate::catalog::keys::{Ino, RunId};
+use crate::catalog::keys::Ino;
 use crate::namespace::Caller;
 use crate::version::record::Version;
-
-/// How often, and after which pause, it is looked whether a version is closed before it counts as open.
-const CLOSE_TRIES: u32 = 20;
-const CLOSE_PAUSE: Duration = Duration::from_millis(10);
 
 impl Browser {
     /// Makes a version of the directory that virtual directory `parent` belongs to, tagged `name`; it is durable then.
@@ -25,17 +19,19 @@ impl Browser {
     pub fn mkdir(&self, parent: Ino, name: &[u8], who: Caller) -> Result<Seen> {
         let home = self.managed(parent, who)?;
         let tag = tag_name(name).ok_or(Error::Errno(libc::EINVAL))?;
-        let dir = match home.way.last() {
-            None => home.dir,
-            // Of a deleted run nothing is left that could be kept.
-            Some(id) => self.engine.run(*id).and_then(|run| run.dir).ok_or(Error::Errno(libc::EROFS))?,
+        let above = self.seat(&home)?;
+        let dir = match (&above, home.way.last()) {
+            (Some(seat), _) => {
+                self.engine.check_tag_free(seat.id, tag)?;
+                // Of a deleted run nothing is left that could be kept.
+                seat.run.dir.ok_or(Error::Errno(libc::EROFS))?
+            }
+            (None, None) => home.dir,
+            (None, Some(_)) => return Err(Error::Errno(libc::EROFS)),
         };
-        if let Some(seat) = self.seat(&home)? {
-            self.engine.check_tag_free(seat.id, tag)?;
-        }
         let (id, version) = self.engine.snapshot_now(dir, "snapshot", Some(tag.to_owned()))?;
         let run = self.engine.run(id).ok_or(Error::Errno(libc::ENOENT))?;
-        let seat = Seat { id, run, path: Vec::new() };
+        let seat = Seat { id, run, path: above.map(|seat| seat.path).unwrap_or_default() };
         let entry = self.dir_in(&seat, &version)?.ok_or(Error::Errno(libc::ENOENT))?;
         self.enter(top(&home, &seat, version.number, name, entry), parent)
     }
@@ -69,7 +65,7 @@ impl Browser {
         let seat = self.seat(&home)?.ok_or(Error::Errno(libc::EROFS))?;
         if let Some(number) = parse_number(name) {
             self.there(&home, &seat, number)?;
-            return self.remove(seat.id, number);
+            return self.engine.expire_by_hand(seat.id, number).map(drop);
         }
         let has = |version: &Version| version.tags.iter().any(|tag| tag.as_bytes() == name);
         let tagged = self.engine.versions(seat.id)?.into_iter().find(has).ok_or(Error::Errno(libc::EROFS))?;
@@ -78,18 +74,6 @@ impl Browser {
             Ok(())
         };
         self.engine.change_version(seat.id, tagged.number, untag).map(drop)
-    }
-
-    /// Removes a version. The kernel tells us of a close after it has answered close(2), so one that was closed a moment
-    /// ago is waited for.
-    fn remove(&self, run: RunId, number: u32) -> Result<()> {
-        for _ in 0..CLOSE_TRIES {
-            if !self.engine.is_held_version(run, number) {
-                break;
-            }
-            std::thread::sleep(CLOSE_PAUSE);
-        }
-        self.engine.expire_version(run, number, true, "removed by hand").map(drop)
     }
 
     /// The home with number `ino`, if `who` may make and remove versions there.

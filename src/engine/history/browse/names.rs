@@ -4,14 +4,8 @@ use jiff::Timestamp;
 use jiff::civil::{Date, Time as Clock};
 use jiff::tz::Offset;
 
+use super::super::hand::check_tag;
 use crate::base::clock::Time;
-
-/// Names beside the versions that are not tags.
-const TAKEN: &[&str] = &[
-    "latest", "newest", "best", ".runs", ".files", ".info", "by-time", "by-tag", "by-step", "at", ".", "..",
-];
-/// The longest tag, in bytes.
-const TAG_MAX: usize = 255;
 
 /// The name of version `number`: six digits, more where they are needed.
 pub fn number_name(number: u32) -> String {
@@ -26,13 +20,7 @@ pub fn parse_number(name: &[u8]) -> Option<u32> {
 
 /// The tag that `name` can be; `None` for digits alone, for names with a meaning of their own and for what is no UTF-8.
 pub fn tag_name(name: &[u8]) -> Option<&str> {
-    let tag = std::str::from_utf8(name).ok()?;
-    let refused = tag.is_empty()
-        || tag.len() > TAG_MAX
-        || TAKEN.contains(&tag)
-        || tag.bytes().all(|byte| byte.is_ascii_digit())
-        || tag.chars().any(|c| c == '/' || c.is_control());
-    (!refused).then_some(tag)
+    std::str::from_utf8(name).ok().filter(|tag| check_tag(tag).is_ok())
 }
 
 /// A moment to the second, as `2026-01-31T12-00-05Z`; `None` for one that no calendar has.

@@ -1,0 +1,113 @@
+//! Nothing complete is lost between versions: what operations have to ask before they go on.
+//!
+//! Order: what would be destroyed and is in no version yet gets its moment recorded before the operation goes on, so that
+//! the operation itself keeps the old bytes for it. An operation that destroys nothing new costs a look into a table.
+
+use super::super::Engine;
+use super::super::live::Way;
+use super::trigger::Wanted;
+use crate::base::{Error, Result};
+use crate::catalog::keys::Ino;
+use crate::catalog::records::{Content, Inode};
+use crate::formats::{self, Validity};
+use crate::version::names::is_temporary;
+
+impl Engine {
+    /// A file is about to be made, or to get its name: if names say that it is of another save than what waits in its run,
+    /// that one is finished.
+    pub(in super::super) fn before_next_save(&self, dir: Ino, name: &[u8]) -> Result<()> {
+        if self.history.bursts.lock().is_empty() {
+            return Ok(());
+        }
+        // Whoever names a directory that is not there hears of it from the operation itself.
+        let Ok((run, save)) = self.save_of(name, dir) else { return Ok(()) };
+        let other = self.history.bursts.lock().has_other_save(run, &save);
+        // Ranks that are slower than the first one still write theirs.
+        if other && !self.is_being_written(run).unwrap_or(true) {
+            self.begin_version(run, Wanted::by("next-save"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether somebody writes checkpoint content below `run`, and has done so lately.
+    pub(super) fn is_being_written(&self, run: Ino) -> Result<bool> {
+        for live in self.live.open() {
+            let writers = live.lock().writers;
+            let hot = live.way().as_ref().and_then(Way::hot).map(|hot| hot.id);
+            let (true, Some(hot)) = (writers > 0, hot) else { continue };
+            let Some(inode) = self.ns.find(live.ino)? else { continue };
+            let Some(home) = inode.home.as_ref() else { continue };
+            let written = self.hot.attr(hot)?.mtime;
+            let ago = crate::base::clock::Time::now().secs - written.secs;
+            let settle = self.options.history.settle.as_secs().cast_signed();
+            if ago <= settle
+                && self.ns.is_below(&inode, run)?
+                && formats::recognise(&self.file_path(home)?, &self.hot_source(hot)?)?.is_some()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The name `name` of `ino` is about to be removed.
+    pub(in super::super) fn before_unlink(&self, parent: Ino, name: &[u8]) -> Result<()> {
+        if self.history.bursts.lock().is_empty() {
+            return Ok(());
+        }
+        let Some(entry) = self.ns.entry(parent, name)? else { return Ok(()) };
+        let fresh = self.history.bursts.lock().get(entry.ino);
+        let Some(fresh) = fresh else { return Ok(()) };
+        let Some(inode) = self.ns.find(entry.ino)? else { return Ok(()) };
+        if inode.nlink > 1 {
+            return Ok(());
+        }
+        // Made and removed before anything else was completed: a temporary file.
+        let temporary = !self.history.bursts.lock().has_newer(&fresh)
+            || self.chain(parent)?.iter().map(|(_, name)| name.as_slice()).chain([name]).any(is_temporary);
+        if !temporary {
+            self.before_destroyed(entry.ino, 0, "delete")?;
+        }
+        self.history.bursts.lock().forget(entry.ino);
+        Ok(())
+    }
+
+    /// The bytes of `ino`, which `writers` handles may write, are about to go: if they are whole checkpoint content that is
+    /// in no version, one is begun.
+    ///
+    /// A handle that its program has closed may still count as a writer: the kernel tells of a close a moment later.
+    pub(in super::super) fn before_destroyed(&self, ino: Ino, writers: usize, trigger: &str) -> Result<()> {
+        let fresh = self.history.bursts.lock().get(ino);
+        if fresh.is_none() && writers == 0 {
+            return Ok(());
+        }
+        let Some(inode) = self.ns.find(ino)? else { return Ok(()) };
+        let Some(home) = &inode.home else { return Ok(()) };
+        if self.is_whole_or_report(&inode) {
+            self.begin_version(self.run_dir_of(&home.name, home.parent)?, Wanted::by(trigger))?;
+        }
+        Ok(())
+    }
+
+    /// [`is_whole`](Self::is_whole), where a file that cannot be looked at is not: a save must not fail for that.
+    fn is_whole_or_report(&self, inode: &Inode) -> bool {
+        match self.is_whole(inode) {
+            Ok(whole) => whole,
+            // Truncated, replaced or removed meanwhile.
+            Err(Error::Errno(libc::ESTALE | libc::ENOENT)) => false,
+            Err(error) => {
+                self.report(&error, "look at a file that is about to go");
+                false
+            }
+        }
+    }
+
+    /// Whether a hot file is checkpoint content that is not cut short.
+    fn is_whole(&self, inode: &Inode) -> Result<bool> {
+        let (Some(Content::Hot(hot)), Some(home)) = (inode.content(), &inode.home) else { return Ok(false) };
+        let source = self.hot_source(*hot)?;
+        let Some(format) = formats::recognise(&self.file_path(home)?, &source)? else { return Ok(false) };
+        let siblings = self.live_siblings(home.parent);
+        Ok(formats::validate(format, &home.name, &source, &siblings)? == Validity::Valid)
+    }
+}

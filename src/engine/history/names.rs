@@ -1,0 +1,77 @@
+//! Changes of names with what history has to do before and after.
+//!
+//! Order: what would be destroyed is seen to, the change is made, then runs and bursts follow it. What fails after the
+//! change is reported and does not fail it.
+
+use super::super::Engine;
+use crate::base::{Error, Result};
+use crate::catalog::keys::Ino;
+use crate::namespace::rename::{Over, Place};
+use crate::version::marker::Event;
+
+impl Engine {
+    /// Renames, with what history has to do before and after. See [`Namespace::rename`](crate::namespace::Namespace::rename).
+    pub fn rename(&self, from: Place<'_>, to: Place<'_>, over: Over) -> Result<()> {
+        self.check_writable()?;
+        let target = self.ns.entry(to.parent, to.name)?;
+        let mut dying = None;
+        if let (Some(target), Over::Replace) = (target, over) {
+            let moving = self.ns.entry(from.parent, from.name)?;
+            if moving.is_some_and(|moving| moving.ino != target.ino) {
+                self.before_destroyed(target.ino, self.writers(target.ino), "overwrite")?;
+                dying = self.run_dying(target.ino)?;
+            }
+        }
+        self.before_next_save(to.parent, to.name)?;
+        self.ns.rename(from, to, over)?;
+        // It is done: what history makes of it cannot fail it any more.
+        if let Some((id, path)) = dying {
+            self.note_fault(self.run_died(id, path));
+        }
+        let replaced = target.map(|target| target.ino);
+        self.note_fault(self.renamed(from, to, replaced));
+        Ok(())
+    }
+
+    fn renamed(&self, from: Place<'_>, to: Place<'_>, replaced: Option<Ino>) -> Result<()> {
+        if let Some(replaced) = replaced
+            && self.ns.find(replaced)?.is_none_or(|inode| inode.nlink == 0)
+        {
+            self.history.bursts.lock().forget(replaced);
+        }
+        let Some(moved) = self.ns.entry(to.parent, to.name)? else { return Ok(()) };
+        let is_dir = moved.kind == libc::S_IFDIR;
+        let fresh = self.history.bursts.lock().get(moved.ino);
+        if let Some(fresh) = fresh {
+            self.note(moved.ino, &to.into(), fresh.pid)?;
+        }
+        let event = Event::Renamed { from: from.name, to: to.name, is_dir };
+        self.marked(&event, to.parent, moved.ino)
+    }
+
+    /// Removes an empty directory. The history of a run stays.
+    pub fn rmdir(&self, parent: Ino, name: &[u8]) -> Result<()> {
+        self.check_writable()?;
+        let dying = match self.ns.entry(parent, name)? {
+            Some(entry) => self.run_dying(entry.ino)?,
+            None => None,
+        };
+        self.ns.rmdir(parent, name)?;
+        if let Some((id, path)) = dying {
+            self.note_fault(self.run_died(id, path));
+        }
+        Ok(())
+    }
+
+    fn note_fault(&self, done: Result<()>) {
+        match done {
+            // Changed again meanwhile.
+            Ok(()) | Err(Error::Errno(libc::ESTALE | libc::ENOENT)) => {}
+            Err(error) => self.report(&error, "keep history up with a change of names"),
+        }
+    }
+
+    fn writers(&self, ino: Ino) -> usize {
+        self.live.get(ino).lock().writers
+    }
+}
