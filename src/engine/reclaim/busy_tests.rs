@@ -68,8 +68,10 @@ fn nothing_is_lost_while_everything_goes_on() {
                 }
             }
         });
-        there.extend(trainers.into_iter().map(|trainer| trainer.join().unwrap()));
+        let ended: Vec<_> = trainers.into_iter().map(|trainer| trainer.join()).collect();
+        // Before anything may fail: the others run until then.
         stop.store(true, Ordering::Relaxed);
+        there.extend(ended.into_iter().map(|ended| ended.unwrap()));
         (rounds, freed) = gc.join().unwrap();
         reader.join().unwrap();
     });

@@ -65,3 +65,84 @@ impl Engine {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::workers::Workers;
+    use super::super::tests::{LEN, ME, World, npy, open, options};
+    use super::*;
+    use crate::catalog::keys::ROOT;
+
+    #[test]
+    fn the_background_works_only_when_something_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let world = open(dir.path());
+        world.engine.set_policy("max_to_keep", "1").unwrap();
+        for stamp in 1..=3 {
+            world.checkpoint(ROOT, stamp, LEN);
+        }
+        let due = || world.engine.reclaim.due.load(Ordering::Relaxed);
+        assert!(due(), "a version has expired");
+        let before = world.stored();
+        world.engine.reclaim_if_worth(due()).unwrap();
+        assert!(world.stored() <= before - 2 * LEN as u64 && !due());
+        let mark = || world.engine.reclaim.last.lock().unwrap().seen;
+        let seen = mark();
+        world.engine.reclaim.last.lock().as_mut().unwrap().history_bytes = 77;
+        world.engine.reclaim_if_worth(due()).unwrap();
+        assert_eq!(world.engine.reclaim.last().history_bytes, 77, "nothing was marked again");
+        world.engine.unlink(ROOT, b"model.npy").unwrap();
+        world.engine.reclaim_if_worth(due()).unwrap();
+        assert_ne!((world.engine.reclaim.last().history_bytes, mark()), (77, seen));
+        world.engine.sealed_file_gone(GONE_BYTES - 1);
+        assert!(!due());
+        world.engine.sealed_file_gone(1);
+        assert!(due());
+        drop(world.workers);
+    }
+
+    #[test]
+    fn a_reclaim_under_its_rate_limit_ends_at_once_when_the_mount_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let world = open(dir.path());
+        for stamp in 1..=3 {
+            world.save(ROOT, &format!("{stamp}.npy"), &npy(stamp, 3 << 20));
+        }
+        world.checkpoint(ROOT, 9, LEN);
+        let World { engine, workers } = world;
+        let pacer = super::super::pace::Pacer::new(&engine, true);
+        std::thread::scope(|scope| {
+            // At 200 MB a second this would take a minute.
+            let reclaim = scope.spawn(|| pacer.spend(12 << 30).map(drop));
+            std::thread::sleep(Duration::from_millis(100));
+            let began = Instant::now();
+            workers.stop();
+            let ended = reclaim.join().unwrap();
+            assert!(
+                matches!(ended, Err(Error::Errno(libc::EINTR))) && began.elapsed() < Duration::from_secs(5)
+            );
+        });
+        assert!(matches!(engine.reclaim(&Silent), Err(Error::Errno(libc::EINTR))));
+    }
+
+    #[test]
+    fn what_is_removed_is_durably_gone_from_the_journal_first() {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let world = open(dir.path());
+            world.checkpoint(ROOT, 1, LEN);
+            drop(world.workers);
+        }
+        let engine = Engine::start(dir.path(), options(1), ME, &Silent).unwrap();
+        let (run, _) = engine.run_at(ROOT).unwrap();
+        engine.set_policy("undelete_ttl", "0s").unwrap();
+        engine.unlink(ROOT, b"model.npy").unwrap();
+        engine.expire_version(run, 1, true, "by hand").unwrap();
+        let meta = engine.names().meta();
+        assert!(meta.durable_seq() < meta.last_seq(), "nobody has synced yet");
+        assert_eq!(engine.reclaim(&Silent).unwrap().versions, 1);
+        assert_eq!(engine.packs.stats().packs, 0);
+        assert_eq!(meta.durable_seq(), meta.last_seq());
+        drop(Workers::none(&engine));
+    }
+}
