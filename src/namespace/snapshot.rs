@@ -97,6 +97,7 @@ impl Snapshots {
             }
         }
         for (hot, _) in lost.filter(|(_, ino)| *ino < newest.ino_limit) {
+            ns.saved.capture(newest.id, *hot);
             saved.push((keys::hot(HotState::Captured, *hot), Some(newest.id.to_le_bytes().to_vec())));
         }
         ops.append(&mut saved);
@@ -156,24 +157,25 @@ impl Namespace {
         }
         let mut ops = ops;
         ops.push((keys::snapshot(id), None));
-        let mut seq = self.meta.commit(Batch { ops, note: None })?;
+        self.meta.commit(Batch { ops, note: None })?;
         naming.snapshots.active.retain(|snapshot| snapshot.id != id);
-        let oldest = naming.snapshots.active.iter().map(|snapshot| snapshot.id).min();
-        let mut gone = Vec::new();
-        for (key, newest) in scan_all(&self.meta, &keys::hot_files(HotState::Captured))? {
-            let newest = newest.try_into().map(u64::from_le_bytes).map_err(|_| damaged_key(&key))?;
-            if oldest.is_none_or(|oldest| newest < oldest) {
-                gone.push((keys::parse_hot(&key).ok_or_else(|| damaged_key(&key))?, key));
-            }
-        }
-        if !gone.is_empty() {
-            let ops = gone.iter().map(|(_, key)| (key.clone(), None)).collect();
-            seq = self.meta.commit(Batch { ops, note: None })?;
-        }
         drop(naming);
         self.saved.forget(id);
         self.forget_saved(id)?;
-        Ok((gone.into_iter().map(|(hot, _)| hot).collect(), seq))
+        self.release_captured()
+    }
+
+    /// Takes captured hot files that no snapshot needs any more off the record: which they are, and the sequence number
+    /// of the record that says so.
+    pub fn release_captured(&self) -> Result<(Vec<HotId>, u64)> {
+        let naming = self.naming();
+        let oldest = naming.snapshots.active.iter().map(|snapshot| snapshot.id).min();
+        let gone = self.saved.release(oldest);
+        if gone.is_empty() {
+            return Ok((gone, self.meta.last_seq()));
+        }
+        let ops = gone.iter().map(|hot| (keys::hot(HotState::Captured, *hot), None)).collect();
+        Ok((gone, self.meta.commit(Batch { ops, note: None })?))
     }
 
     /// Gives snapshot `older` what `id` has saved and it has not: it looked there. Doing it twice changes nothing.
@@ -212,6 +214,10 @@ impl Namespace {
             } else {
                 ended.insert(parts.0);
             }
+        }
+        for (key, newest) in scan_all(&self.meta, &keys::hot_files(HotState::Captured))? {
+            let newest = newest.try_into().map(u64::from_le_bytes).map_err(|_| damaged_key(&key))?;
+            self.saved.capture(newest, keys::parse_hot(&key).ok_or_else(|| damaged_key(&key))?);
         }
         ended.into_iter().try_for_each(|id| self.forget_saved(id))
     }
@@ -280,6 +286,7 @@ impl Namespace {
             }
         }
         if !ops.is_empty() {
+            self.saved.capture(newest.id, to);
             ops.push((keys::hot(HotState::Captured, to), Some(newest.id.to_le_bytes().to_vec())));
             self.meta.commit(Batch { ops, note: None })?;
         }
