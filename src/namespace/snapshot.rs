@@ -261,6 +261,27 @@ impl Namespace {
         Ok(true)
     }
 
+    /// Whether a version in the making sees hot file `hot` as the content of `inode`, whose content it is now.
+    pub fn is_seen_hot(&self, inode: &Inode, hot: HotId) -> Result<bool> {
+        if !self.is_in_snapshot(inode)? {
+            return Ok(false);
+        }
+        let key = keys::inode(inode.ino);
+        let ids = self.saved.from(0, &key);
+        // What the newest one has not saved it sees as it is.
+        if ids.last().copied() != self.snapshots().last().map(|newest| newest.id) {
+            return Ok(true);
+        }
+        for id in ids {
+            let saved = self.meta.get(&keys::saved(id, &key))?.and_then(|saved| decode_saved(&saved));
+            let seen = saved.and_then(|bytes| Inode::decode(&bytes));
+            if seen.is_some_and(|seen| seen.content() == Some(&Content::Hot(hot))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Lets every snapshot that sees hot file `from` as the content of `ino` see the copy `to` instead.
     pub fn redirect_snapshots(&self, ino: Ino, from: HotId, to: HotId) -> Result<()> {
         let naming = self.naming();

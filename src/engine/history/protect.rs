@@ -24,15 +24,12 @@ impl Engine {
         inode: Inode,
     ) -> Result<Inode> {
         let Some(Content::Hot(hot)) = inode.content().copied() else { return Ok(inode) };
-        if !self.ns.is_in_snapshot(&inode)? || state.writers > 0 || !self.is_quiet(hot)? {
-            // What is being written already is taken as it is found.
-            return Ok(inode);
-        }
-        if self.hot.attr(hot)?.size == 0 {
+        // Also while somebody writes: the kernel may not have told yet that the last writer has closed it.
+        if !self.ns.is_seen_hot(&inode, hot)? || self.hot.attr(hot)?.size == 0 {
             return Ok(inode);
         }
         let copy = self.copy_hot(hot)?;
-        if state.handles > 0 {
+        if state.handles > 0 || !self.is_quiet(hot)? {
             self.ns.redirect_snapshots(live.ino, hot, copy)?;
             return Ok(inode);
         }
