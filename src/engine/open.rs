@@ -141,7 +141,7 @@ impl Engine {
         let content = if truncate {
             self.empty(live, &mut state, inode)?
         } else if writable {
-            self.make_hot(live, &mut state, inode)?
+            self.make_hot(live, &mut state, inode, false)?
         } else {
             *inode.content().ok_or(Error::Errno(libc::EINVAL))?
         };
@@ -238,10 +238,17 @@ impl Engine {
         SealedFile::open(self.packs.clone(), self.readers.clone(), sealed.id)
     }
 
-    /// Makes the content a hot file that may be written: hydrates it where it is only in packs.
-    pub(super) fn make_hot(&self, live: &Live, state: &mut OpenState, inode: Inode) -> Result<Content> {
+    /// Makes the content a hot file that may be written, or cut short when it `shrinks`: hydrates it where it is only in
+    /// packs.
+    pub(super) fn make_hot(
+        &self,
+        live: &Live,
+        state: &mut OpenState,
+        inode: Inode,
+        shrinks: bool,
+    ) -> Result<Content> {
         live.raise_epoch(state);
-        let inode = self.protect(live, state, inode)?;
+        self.protect(&inode, shrinks)?;
         let content = *inode.content().ok_or(Error::Errno(libc::EINVAL))?;
         let id = match content {
             Content::Hot(_) => return Ok(content),
@@ -290,7 +297,7 @@ impl Engine {
         };
         match same {
             Some(id) => {
-                self.protect(live, state, inode)?;
+                self.protect(&inode, true)?;
                 if content.sealed().is_some() {
                     self.cache.remove(live.ino);
                     self.turn_hot(live, state, id, false)?;

@@ -28,13 +28,14 @@ impl Engine {
         if inode.is_dir() {
             return Err(Error::Errno(libc::EISDIR));
         }
-        if size < self.attr(inode.clone())?.size {
+        let shrinks = size < self.attr(inode.clone())?.size;
+        if shrinks {
             self.before_destroyed(live.ino, state.writers, "overwrite")?;
         }
         let content = if size == 0 {
             self.empty(live, &mut state, inode)?
         } else {
-            self.make_hot(live, &mut state, inode)?
+            self.make_hot(live, &mut state, inode, shrinks)?
         };
         if let (Some(id), true) = (content.hot(), size > 0) {
             let path = self.hot.path(id);
