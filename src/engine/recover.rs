@@ -79,6 +79,9 @@ impl Engine {
         }
         engine.load_hot_files(unclean)?;
         engine.bury_runs()?;
+        // Of moments whose end was recorded just before a kill.
+        let (gone, seq) = engine.ns.release_captured()?;
+        gone.into_iter().for_each(|hot| engine.bury(hot, seq));
         ballast::hold(store);
         Ok(Arc::new(engine))
     }

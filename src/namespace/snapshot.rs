@@ -97,6 +97,7 @@ impl Snapshots {
             }
         }
         for (hot, _) in lost.filter(|(_, ino)| *ino < newest.ino_limit) {
+            ns.saved.capture(newest.id, *hot);
             saved.push((keys::hot(HotState::Captured, *hot), Some(newest.id.to_le_bytes().to_vec())));
         }
         ops.append(&mut saved);
@@ -158,35 +159,45 @@ impl Namespace {
         ops.push((keys::snapshot(id), None));
         let seq = self.meta.commit(Batch { ops, note: None })?;
         naming.snapshots.active.retain(|snapshot| snapshot.id != id);
-        // It has ended: what fails from here on is done at the next end, or when the store is opened again.
-        let freed = self.free_captured(&naming.snapshots);
         drop(naming);
         self.saved.forget(id);
+        // It has ended: what fails from here on is done at the next end, or when the store is opened again.
         if let Err(error) = self.forget_saved(id) {
             tracing::error!("cannot delete what a moment has saved: {error}");
         }
-        Ok(freed.unwrap_or_else(|error| {
+        Ok(self.release_captured().unwrap_or_else(|error| {
             tracing::error!("cannot free the hot files of a moment: {error}");
             (Vec::new(), seq)
         }))
     }
 
-    /// Takes the captured hot files that no snapshot needs off the record.
-    fn free_captured(&self, snapshots: &Snapshots) -> Result<(Vec<HotId>, u64)> {
-        let oldest = snapshots.active.iter().map(|snapshot| snapshot.id).min();
+    /// Takes captured hot files that no snapshot needs any more off the record: which they are, and the sequence number
+    /// of the record that says so.
+    pub fn release_captured(&self) -> Result<(Vec<HotId>, u64)> {
+        let naming = self.naming();
+        let oldest = naming.snapshots.active.iter().map(|snapshot| snapshot.id).min();
+        let noted = self.saved.release(oldest);
+        let released = self.release(&noted);
+        if released.is_err() {
+            // No snapshot needs them: they go at the next end.
+            noted.into_iter().for_each(|hot| self.saved.capture(0, hot));
+        }
+        released
+    }
+
+    fn release(&self, noted: &[HotId]) -> Result<(Vec<HotId>, u64)> {
         let mut gone = Vec::new();
-        for (key, newest) in scan_all(&self.meta, &keys::hot_files(HotState::Captured))? {
-            let newest = newest.try_into().map(u64::from_le_bytes).map_err(|_| damaged_key(&key))?;
-            if oldest.is_none_or(|oldest| newest < oldest) {
-                gone.push((keys::parse_hot(&key).ok_or_else(|| damaged_key(&key))?, key));
+        for hot in noted {
+            // The change that was to capture it may have failed: then it is an inode's as before.
+            if self.hot_is(HotState::Captured, *hot)? {
+                gone.push(*hot);
             }
         }
         if gone.is_empty() {
-            return Ok((Vec::new(), self.meta.last_seq()));
+            return Ok((gone, self.meta.last_seq()));
         }
-        let ops = gone.iter().map(|(_, key)| (key.clone(), None)).collect();
-        let seq = self.meta.commit(Batch { ops, note: None })?;
-        Ok((gone.into_iter().map(|(hot, _)| hot).collect(), seq))
+        let ops = gone.iter().map(|hot| (keys::hot(HotState::Captured, *hot), None)).collect();
+        Ok((gone, self.meta.commit(Batch { ops, note: None })?))
     }
 
     /// Gives snapshot `older` what `id` has saved and it has not: it looked there. Doing it twice changes nothing.
@@ -232,6 +243,10 @@ impl Namespace {
             } else {
                 ended.insert(parts.0);
             }
+        }
+        for (key, newest) in scan_all(&self.meta, &keys::hot_files(HotState::Captured))? {
+            let newest = newest.try_into().map(u64::from_le_bytes).map_err(|_| damaged_key(&key))?;
+            self.saved.capture(newest, keys::parse_hot(&key).ok_or_else(|| damaged_key(&key))?);
         }
         ended.into_iter().try_for_each(|id| self.forget_saved(id))
     }
@@ -316,6 +331,7 @@ impl Namespace {
             return Ok(false);
         }
         if let Some(hot) = to.hot() {
+            self.saved.capture(newest.id, hot);
             ops.push((keys::hot(HotState::Captured, hot), Some(newest.id.to_le_bytes().to_vec())));
         }
         self.meta.commit(Batch { ops, note: None })?;

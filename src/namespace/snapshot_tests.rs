@@ -158,3 +158,17 @@ fn what_a_failed_change_was_to_save_is_saved_by_the_next_one() {
     ns.setattr(a.ino, &mode).unwrap();
     assert_eq!(ns.view(snapshot.id).inode(a.ino).unwrap().unwrap().mode, a.mode);
 }
+
+#[test]
+fn a_hot_file_that_a_failed_change_was_to_take_away_stays_when_the_moment_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let ns = open(dir.path());
+    let a = ns.create(keys::ROOT, b"a", 0o644, ME, 11, false).unwrap();
+    let snapshot = ns.begin_snapshot(keys::ROOT, Vec::new()).unwrap();
+    let mut change = Change::new(&ns);
+    change.erase(&a).unwrap();
+    change.op(b"z".to_vec(), Some(vec![0; crate::journal::record::MAX_PAYLOAD_LEN]));
+    change.commit(&mut ns.naming()).unwrap_err();
+    assert!(ns.end_snapshot(snapshot.id, Vec::new()).unwrap().0.is_empty());
+    assert_eq!(ns.find(a.ino).unwrap().unwrap().content(), Some(&Content::Hot(11)));
+}

@@ -20,14 +20,15 @@ impl Browser {
         let home = self.managed(parent, who)?;
         let tag = tag_name(name).ok_or(Error::Errno(libc::EINVAL))?;
         let above = self.seat(&home)?;
-        let dir = match (&above, home.way.last()) {
-            (Some(seat), _) => {
-                self.engine.check_tag_free(seat.id, tag)?;
-                // Of a deleted run nothing is left that could be kept.
-                seat.run.dir.ok_or(Error::Errno(libc::EROFS))?
-            }
-            (None, None) => home.dir,
-            (None, Some(_)) => return Err(Error::Errno(libc::EROFS)),
+        if let Some(seat) = &above {
+            self.engine.check_tag_free(seat.id, tag)?;
+        }
+        let dir = match above.as_ref().and_then(|seat| seat.run.dir) {
+            Some(run) => run,
+            // No run, or one that was deleted and is made again here: it becomes one.
+            None if home.way.is_empty() => home.dir,
+            // Of a deleted run nothing is left that could be kept.
+            None => return Err(Error::Errno(libc::EROFS)),
         };
         let (id, version) = self.engine.snapshot_now(dir, "snapshot", Some(tag.to_owned()))?;
         let run = self.engine.run(id).ok_or(Error::Errno(libc::ENOENT))?;

@@ -241,6 +241,7 @@ fn runs_below_a_directory_are_found_by_path_nested_deleted_and_with_one_path_too
     world.engine.rmdir(middle, b"inner").unwrap();
     let other = world.mkdir(middle, "other");
     world.save(other, "f", b"x");
+    world.engine.add_run(other).unwrap();
     world.browser.mkdir(world.home(other), b"x", ME).unwrap();
     rename(middle, b"other", middle, b"inner");
     assert_eq!(read(ROOT, ".runs/outer/middle/inner/x/f").unwrap(), b"x");
