@@ -191,3 +191,15 @@ fn lose_packs(store: &Path) {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
     }
 }
+
+#[test]
+fn a_file_that_got_its_name_by_a_link_makes_a_version() {
+    let (_dir, world) = idle();
+    let engine = &world.engine;
+    let ino = world.save(ROOT, "a.npy.tmp", &npy(1));
+    engine.names().link(ino, ROOT, b"a.npy").unwrap();
+    engine.unlink(ROOT, b"a.npy.tmp").unwrap();
+    engine.finish_versions("quiet", Duration::ZERO).unwrap();
+    let version = build(engine);
+    assert_eq!(world.read(&version, &["a.npy"]).unwrap(), npy(1));
+}
