@@ -241,7 +241,7 @@ impl Engine {
     /// Makes the content a hot file that may be written: hydrates it where it is only in packs.
     pub(super) fn make_hot(&self, live: &Live, state: &mut OpenState, inode: Inode) -> Result<Content> {
         live.raise_epoch(state);
-        let inode = self.protect(live, state, inode)?;
+        self.protect(&inode)?;
         let content = *inode.content().ok_or(Error::Errno(libc::EINVAL))?;
         let id = match content {
             Content::Hot(_) => return Ok(content),
@@ -290,7 +290,7 @@ impl Engine {
         };
         match same {
             Some(id) => {
-                self.protect(live, state, inode)?;
+                self.protect(&inode)?;
                 if content.sealed().is_some() {
                     self.cache.remove(live.ino);
                     self.turn_hot(live, state, id, false)?;

@@ -131,6 +131,22 @@ fn opening_a_sealed_file_for_update_does_not_risk_its_bytes() {
 }
 
 #[test]
+fn opening_a_durable_file_for_update_does_not_risk_its_bytes_while_a_version_is_made_of_it() {
+    let mut machine = Machine::new(0);
+    let engine = machine.start();
+    let ino = save(&engine, "model.pt", &floats(1), true);
+    engine.ns.begin_snapshot(ROOT, Vec::new()).unwrap();
+    let opened = engine.open(ino, libc::O_RDWR, ME).unwrap();
+    engine.release(opened.fh).unwrap();
+    engine.sync_names().unwrap();
+    let hot = engine.ns.inode(ino).unwrap().content().unwrap().hot().unwrap();
+    let never_synced = engine.hot.is_new(hot).then(|| engine.hot.path(hot));
+    let lost: Vec<&Path> = never_synced.iter().map(|path| path.as_path()).collect();
+    let engine = machine.cut(engine, &lost);
+    assert_eq!(load(&engine, "model.pt").unwrap(), floats(1));
+}
+
+#[test]
 fn a_replaced_name_holds_the_old_bytes_when_the_new_ones_are_lost() {
     let mut machine = Machine::new(0);
     let engine = machine.start();

@@ -28,7 +28,8 @@ impl Engine {
         if inode.is_dir() {
             return Err(Error::Errno(libc::EISDIR));
         }
-        if size < self.attr(inode.clone())?.size {
+        let shrinks = size < self.attr(inode.clone())?.size;
+        if shrinks {
             self.before_destroyed(live.ino, state.writers, "overwrite")?;
         }
         let content = if size == 0 {

@@ -5,7 +5,7 @@ use super::{Namespace, check_name};
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
-use crate::catalog::records::Inode;
+use crate::catalog::records::{Home, Inode};
 
 /// Most names of one file, as ext4 has it.
 pub const LINK_MAX: u32 = 65_000;
@@ -36,6 +36,7 @@ impl Namespace {
         let now = Time::now();
         inode.nlink += 1;
         inode.ctime = now;
+        inode.home.get_or_insert_with(|| Home { parent, name: name.to_vec() });
         change.enter(parent, name, &inode, true, now)?;
         change.put(inode.clone());
         change.commit(&mut naming)?;

@@ -1,11 +1,15 @@
 //! Removing names.
 
 use super::change::Change;
-use super::{Namespace, check_name};
+use super::readdir::parse;
+use super::{Namespace, check_name, damaged_key};
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, HotId, Ino};
-use crate::catalog::records::{Body, Content, Inode};
+use crate::catalog::records::{Body, Content, Home, Inode};
+
+/// Entries of a directory that are looked through for another name of a file: a removal stays quick.
+const NAMES_MAX: usize = 256;
 
 /// What a removal leaves to do.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ impl Namespace {
         change.leave(parent, name, now)?;
         inode.nlink = inode.nlink.saturating_sub(1);
         inode.ctime = now;
-        inode.home.take_if(|home| home.is(parent, name));
+        self.lose_name(&mut inode, parent, name)?;
         let mut hot = None;
         if inode.nlink > 0 {
             change.put(inode.clone());
@@ -47,6 +51,22 @@ impl Namespace {
         }
         let seq = change.commit(&mut naming)?;
         Ok(Removed { inode, dropped: hot.map(|hot| (hot, seq)) })
+    }
+
+    /// `inode` loses `name` in `parent`. If that was the one on record another takes its place, where one is found among
+    /// the first entries of the same directory: "link to the final name, unlink the temporary one" is a way to save.
+    pub(super) fn lose_name(&self, inode: &mut Inode, parent: Ino, name: &[u8]) -> Result<()> {
+        if inode.home.take_if(|home| home.is(parent, name)).is_none() || inode.nlink == 0 {
+            return Ok(());
+        }
+        for (key, value) in self.meta.scan(&keys::dentries(parent), None, NAMES_MAX)? {
+            let Some(entry) = parse(&key, &value) else { return Err(damaged_key(&key)) };
+            if entry.ino == inode.ino && entry.name != name {
+                inode.home = Some(Home { parent, name: entry.name });
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Removes an empty directory.

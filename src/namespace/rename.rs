@@ -107,7 +107,7 @@ impl Namespace {
         }
         old.nlink = old.nlink.saturating_sub(1);
         old.ctime = now;
-        old.home.take_if(|home| home.is(to.parent, to.name));
+        self.lose_name(&mut old, to.parent, to.name)?;
         let unnamed = old.nlink == 0;
         if source.kind == libc::S_IFREG && old.kind() == libc::S_IFREG {
             change.note(Replacement { from, to, old: old.ino, new: source.ino }.encode());

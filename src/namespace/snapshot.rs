@@ -90,7 +90,7 @@ impl Snapshots {
             if !covered || !seen.insert(key.as_slice()) {
                 continue;
             }
-            if !ns.saved.has(newest.id, key) {
+            if !ns.is_saved(newest.id, key)? {
                 let old = encode_saved(ns.meta.get(key)?.as_deref());
                 ns.saved.add(newest.id, key);
                 saved.push((keys::saved(newest.id, key), Some(old)));
@@ -157,12 +157,18 @@ impl Namespace {
         }
         let mut ops = ops;
         ops.push((keys::snapshot(id), None));
-        self.meta.commit(Batch { ops, note: None })?;
+        let seq = self.meta.commit(Batch { ops, note: None })?;
         naming.snapshots.active.retain(|snapshot| snapshot.id != id);
         drop(naming);
         self.saved.forget(id);
-        self.forget_saved(id)?;
-        self.release_captured()
+        // It has ended: what fails from here on is done at the next end, or when the store is opened again.
+        if let Err(error) = self.forget_saved(id) {
+            tracing::error!("cannot delete what a moment has saved: {error}");
+        }
+        Ok(self.release_captured().unwrap_or_else(|error| {
+            tracing::error!("cannot free the hot files of a moment: {error}");
+            (Vec::new(), seq)
+        }))
     }
 
     /// Takes captured hot files that no snapshot needs any more off the record: which they are, and the sequence number
@@ -170,7 +176,23 @@ impl Namespace {
     pub fn release_captured(&self) -> Result<(Vec<HotId>, u64)> {
         let naming = self.naming();
         let oldest = naming.snapshots.active.iter().map(|snapshot| snapshot.id).min();
-        let gone = self.saved.release(oldest);
+        let noted = self.saved.release(oldest);
+        let released = self.release(&noted);
+        if released.is_err() {
+            // No snapshot needs them: they go at the next end.
+            noted.into_iter().for_each(|hot| self.saved.capture(0, hot));
+        }
+        released
+    }
+
+    fn release(&self, noted: &[HotId]) -> Result<(Vec<HotId>, u64)> {
+        let mut gone = Vec::new();
+        for hot in noted {
+            // The change that was to capture it may have failed: then it is an inode's as before.
+            if self.hot_is(HotState::Captured, *hot)? {
+                gone.push(*hot);
+            }
+        }
         if gone.is_empty() {
             return Ok((gone, self.meta.last_seq()));
         }
@@ -182,13 +204,20 @@ impl Namespace {
     fn hand_over(&self, id: SnapshotId, older: SnapshotId) -> Result<()> {
         for some in self.saved.keys(id).chunks(AT_ONCE) {
             let mut ops = Vec::new();
-            for key in some.iter().filter(|key| !self.saved.has(older, key)) {
-                ops.push((keys::saved(older, key), self.meta.get(&keys::saved(id, key))?));
+            for key in some {
+                if !self.is_saved(older, key)? {
+                    ops.push((keys::saved(older, key), self.meta.get(&keys::saved(id, key))?));
+                }
             }
             some.iter().for_each(|key| self.saved.add(older, key));
             self.meta.commit(Batch { ops, note: None })?;
         }
         Ok(())
+    }
+
+    /// Whether snapshot `id` has saved `key`: on record, not only begun by a change that failed.
+    fn is_saved(&self, id: SnapshotId, key: &[u8]) -> Result<bool> {
+        Ok(self.saved.has(id, key) && self.meta.get(&keys::saved(id, key))?.is_some())
     }
 
     /// Deletes what an ended snapshot has saved.
@@ -227,25 +256,35 @@ impl Namespace {
         Ok(!self.naming().snapshots.is_empty() && self.hot_is(HotState::Captured, id)?)
     }
 
-    /// Whether a version in the making may need the present bytes of `inode`, and so a copy before they change.
+    /// Whether a version in the making needs the hot file of `inode` and has its bytes nowhere else: before they change
+    /// they are to be kept.
     pub fn is_in_snapshot(&self, inode: &Inode) -> Result<bool> {
-        let snapshots = self.snapshots();
-        let Some(oldest) = snapshots.first() else { return Ok(false) };
-        // What has changed since may have moved.
-        if !self.saved.from(oldest.id, &keys::inode(inode.ino)).is_empty() {
-            return Ok(true);
-        }
-        let covering = snapshots.iter().filter(|snapshot| inode.ino < snapshot.ino_limit);
-        let dirs: HashSet<Ino> = covering.map(|snapshot| snapshot.dir).collect();
-        if inode.nlink != 1 {
-            return Ok(!dirs.is_empty());
-        }
-        for dir in dirs {
-            if self.is_below(inode, dir)? {
+        let Some(hot) = inode.content().and_then(Content::hot) else { return Ok(false) };
+        // No snapshot ends while it is asked.
+        let naming = self.naming();
+        for snapshot in &naming.snapshots.active {
+            if self.sees_hot(snapshot, inode.ino, hot)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether `snapshot` holds file `ino`, with hot file `hot` as all its content. Names count as they were then: since,
+    /// the file and the directories above it may have moved.
+    fn sees_hot(&self, snapshot: &Snapshot, ino: Ino, hot: HotId) -> Result<bool> {
+        if ino >= snapshot.ino_limit {
+            return Ok(false);
+        }
+        let view = self.view(snapshot.id);
+        let Some(then) = view.inode(ino)?.filter(|then| then.content() == Some(&Content::Hot(hot))) else {
+            return Ok(false);
+        };
+        match &then.home {
+            Some(home) if then.nlink == 1 => view.is_below(home.parent, snapshot.dir),
+            // Where its other names are is not on record.
+            _ => Ok(then.nlink > 0),
+        }
     }
 
     /// Whether `inode` is in directory `dir` or below it, by the name that it has now.
@@ -261,34 +300,16 @@ impl Namespace {
         Ok(true)
     }
 
-    /// Whether a version in the making sees hot file `hot` as the content of `inode`, whose content it is now.
-    pub fn is_seen_hot(&self, inode: &Inode, hot: HotId) -> Result<bool> {
-        if !self.is_in_snapshot(inode)? {
-            return Ok(false);
-        }
-        let key = keys::inode(inode.ino);
-        let ids = self.saved.from(0, &key);
-        // What the newest one has not saved it sees as it is.
-        if ids.last().copied() != self.snapshots().last().map(|newest| newest.id) {
-            return Ok(true);
-        }
-        for id in ids {
-            let saved = self.meta.get(&keys::saved(id, &key))?.and_then(|saved| decode_saved(&saved));
-            let seen = saved.and_then(|bytes| Inode::decode(&bytes));
-            if seen.is_some_and(|seen| seen.content() == Some(&Content::Hot(hot))) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Lets every snapshot that sees hot file `from` as the content of `ino` see the copy `to` instead.
-    pub fn redirect_snapshots(&self, ino: Ino, from: HotId, to: HotId) -> Result<()> {
+    /// Lets every snapshot that sees hot file `from` as the content of `ino` see `to` instead, which has the same bytes.
+    /// Returns whether there was one.
+    pub fn redirect_snapshots(&self, ino: Ino, from: HotId, to: Content) -> Result<bool> {
         let naming = self.naming();
-        let Some(newest) = naming.snapshots.active.last().cloned() else { return Ok(()) };
+        let active = &naming.snapshots.active;
+        let Some(newest) = active.last().cloned() else { return Ok(false) };
         let key = keys::inode(ino);
         let mut ops = Vec::new();
         let mut ids = self.saved.from(0, &key);
+        ids.retain(|id| active.iter().any(|snapshot| snapshot.id == *id));
         if ids.last() != Some(&newest.id) && ino < newest.ino_limit {
             // All that see what is see it through the newest one from now on.
             ids.push(newest.id);
@@ -301,17 +322,20 @@ impl Namespace {
             };
             let Some(mut inode) = seen.and_then(|bytes| Inode::decode(&bytes)) else { continue };
             if inode.content() == Some(&Content::Hot(from)) {
-                inode.body = Body::File(Content::Hot(to));
+                inode.body = Body::File(to);
                 self.saved.add(id, &key);
                 ops.push((at, Some(encode_saved(Some(&inode.encode())))));
             }
         }
-        if !ops.is_empty() {
-            self.saved.capture(newest.id, to);
-            ops.push((keys::hot(HotState::Captured, to), Some(newest.id.to_le_bytes().to_vec())));
-            self.meta.commit(Batch { ops, note: None })?;
+        if ops.is_empty() {
+            return Ok(false);
         }
-        Ok(())
+        if let Some(hot) = to.hot() {
+            self.saved.capture(newest.id, hot);
+            ops.push((keys::hot(HotState::Captured, hot), Some(newest.id.to_le_bytes().to_vec())));
+        }
+        self.meta.commit(Batch { ops, note: None })?;
+        Ok(true)
     }
 
     /// The namespace as snapshot `id`, which is under way, has it.

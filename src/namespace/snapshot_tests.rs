@@ -92,7 +92,9 @@ fn a_copy_takes_the_place_of_bytes_that_are_about_to_change() {
     assert!(!ns.is_in_snapshot(&a).unwrap());
     let snapshot = ns.begin_snapshot(keys::ROOT, Vec::new()).unwrap();
     assert!(ns.is_in_snapshot(&a).unwrap());
-    ns.redirect_snapshots(a.ino, 11, 12).unwrap();
+    assert!(ns.redirect_snapshots(a.ino, 11, Content::Hot(12)).unwrap());
+    assert!(!ns.is_in_snapshot(&a).unwrap(), "its bytes are elsewhere now");
+    assert!(!ns.redirect_snapshots(a.ino, 11, Content::Hot(13)).unwrap(), "nothing needs this one");
     let content = |inode: Option<Inode>| inode.unwrap().content().copied();
     assert_eq!(content(ns.view(snapshot.id).inode(a.ino).unwrap()), Some(Content::Hot(12)));
     assert_eq!(content(ns.find(a.ino).unwrap()), Some(Content::Hot(11)));
@@ -140,4 +142,33 @@ fn seen_now(ns: &Namespace) -> Vec<String> {
     let mut all: Vec<String> = entries.into_iter().map(describe).collect();
     all.sort();
     all
+}
+
+#[test]
+fn what_a_failed_change_was_to_save_is_saved_by_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let ns = open(dir.path());
+    let a = ns.create(keys::ROOT, b"a", 0o644, ME, 11, false).unwrap();
+    let snapshot = ns.begin_snapshot(keys::ROOT, Vec::new()).unwrap();
+    let mut change = Change::new(&ns);
+    change.put(a.clone());
+    change.op(b"z".to_vec(), Some(vec![0; crate::journal::record::MAX_PAYLOAD_LEN]));
+    change.commit(&mut ns.naming()).unwrap_err();
+    let mode = crate::namespace::setattr::SetAttr { mode: Some(0o600), ..Default::default() };
+    ns.setattr(a.ino, &mode).unwrap();
+    assert_eq!(ns.view(snapshot.id).inode(a.ino).unwrap().unwrap().mode, a.mode);
+}
+
+#[test]
+fn a_hot_file_that_a_failed_change_was_to_take_away_stays_when_the_moment_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let ns = open(dir.path());
+    let a = ns.create(keys::ROOT, b"a", 0o644, ME, 11, false).unwrap();
+    let snapshot = ns.begin_snapshot(keys::ROOT, Vec::new()).unwrap();
+    let mut change = Change::new(&ns);
+    change.erase(&a).unwrap();
+    change.op(b"z".to_vec(), Some(vec![0; crate::journal::record::MAX_PAYLOAD_LEN]));
+    change.commit(&mut ns.naming()).unwrap_err();
+    assert!(ns.end_snapshot(snapshot.id, Vec::new()).unwrap().0.is_empty());
+    assert_eq!(ns.find(a.ino).unwrap().unwrap().content(), Some(&Content::Hot(11)));
 }

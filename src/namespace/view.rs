@@ -10,7 +10,7 @@ use super::snapshot::{decode_saved, scan_all};
 use super::{Namespace, damaged_key};
 use crate::base::Result;
 use crate::catalog::keys::{self, Ino, SnapshotId};
-use crate::catalog::records::{Dentry, Inode};
+use crate::catalog::records::{Body, Dentry, Inode};
 
 /// The namespace as it was at a snapshot.
 #[derive(Clone, Copy)]
@@ -53,6 +53,17 @@ impl View<'_> {
         let key = keys::inode(ino);
         let Some(bytes) = self.get(&key)? else { return Ok(None) };
         Inode::decode(&bytes).map(Some).ok_or_else(|| damaged_key(&key))
+    }
+
+    /// Whether directory `at` was `dir` or below it.
+    pub(super) fn is_below(&self, mut at: Ino, dir: Ino) -> Result<bool> {
+        while at != dir {
+            match self.inode(at)?.map(|inode| inode.body) {
+                Some(Body::Dir { parent, .. }) if parent != at => at = parent,
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// The inode that `name` in directory `dir` leads to.

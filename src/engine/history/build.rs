@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::super::Engine;
+use super::super::sealer::Packed;
 use super::facts::{Progress, Standing};
 use super::trigger::is_settled;
 use super::walk::{Known, KnownFile, Walk, is_temporary_path};
@@ -19,6 +20,7 @@ use crate::content::tree::{Body, Entry, Node};
 use crate::journal::Op;
 use crate::namespace::snapshot::Snapshot;
 use crate::pack::Kind;
+use crate::pack::collect::is_damage;
 use crate::version::names::is_temporary;
 use crate::version::record::{self, Pending, Run, Version};
 use crate::version::trees::Trees;
@@ -118,16 +120,23 @@ impl Engine {
         self.delete_copies(&walk.copies);
         let (made, gone, seq) = made?;
         gone.into_iter().for_each(|hot| self.bury(hot, seq));
-        self.sync_names()?;
-        for file in std::mem::take(&mut walk.published) {
-            // Without a version nothing was added to the packs: only what they had already is there.
-            if (matches!(made, Made::Version(..)) || file.content.new_bytes == 0)
-                && let Err(error) = self.with_held(file.live.ino, |_| self.publish(&file))
-            {
+        // The moment has ended: it must not be tried again, whatever fails now. The records come in order.
+        if let Err(error) = self.sync_names() {
+            self.report(&error, "make a version durable");
+        }
+        // Without a version nothing was added to the packs, not even what two files of this moment share.
+        if matches!(made, Made::Version(..)) {
+            self.publish_all(std::mem::take(&mut walk.published));
+        }
+        Ok(made)
+    }
+
+    fn publish_all(&self, files: Vec<Packed>) {
+        for file in files {
+            if let Err(error) = self.with_held(file.live.ino, |_| self.publish(&file)) {
                 self.report(&error, "record a sealed file");
             }
         }
-        Ok(made)
     }
 
     fn walk_and_record(
@@ -216,8 +225,19 @@ impl Engine {
         Ok(())
     }
 
-    /// The contents of the newest version of a run, however it stands.
+    /// The contents of the newest version of a run, however it stands. What cannot be read of it counts as new: a damaged
+    /// version must not keep all later ones from being made.
     fn contents_of_newest(&self, run: RunId) -> Result<Known> {
+        match self.read_newest(run) {
+            Err(error) if is_damage(&error) => {
+                self.report(&error, "read the version before");
+                Ok(Known::new())
+            }
+            other => other,
+        }
+    }
+
+    fn read_newest(&self, run: RunId) -> Result<Known> {
         let Some(newest) = self.versions(run)?.pop() else { return Ok(Known::new()) };
         let trees = Trees::new(&self.packs);
         let mut known = Known::new();

@@ -55,7 +55,10 @@ impl Bursts {
     pub(super) fn note(&mut self, ino: Ino, run: Ino, at: Instant, pid: u32, save: Save) {
         self.order += 1;
         let pid = if pid == 0 { self.files.get(&ino).map_or(0, |fresh| fresh.pid) } else { pid };
-        self.files.insert(ino, Fresh { run, at, order: self.order, pid, save });
+        let before = self.files.insert(ino, Fresh { run, at, order: self.order, pid, save });
+        if let Some(before) = before.filter(|before| before.run != run) {
+            self.drop_run(before.run);
+        }
         let last = self.last.entry(run).or_insert(at);
         *last = (*last).max(at);
     }
@@ -146,6 +149,14 @@ mod tests {
         assert!(bursts.due(start + SETTLE * 5 / 2, SETTLE).is_empty());
         bursts.hurry = true;
         assert_eq!(bursts.due(start, SETTLE), [1]);
+    }
+
+    #[test]
+    fn a_run_whose_last_file_was_moved_to_another_is_not_looked_at_again() {
+        let (mut bursts, start) = (Bursts::default(), Instant::now());
+        bursts.note(10, 1, start, 7, Save::default());
+        bursts.note(10, 2, start, 7, Save::default());
+        assert_eq!(bursts.due(start + SETTLE, SETTLE), [2]);
     }
 
     #[test]

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::trigger::is_settled;
 use super::walk::{NewFile, Walk, is_temporary_path};
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
 use crate::content::tree::Soundness;
 use crate::formats::{self, Format};
+use crate::pack::collect::is_damage;
 use crate::version::names::facts_of_path;
 
 /// Extended attributes with which a script says what it saved.
@@ -128,7 +129,7 @@ impl Walk<'_> {
             best.take(found);
         }
         for dir in dirs {
-            if let Some(state) = self.trainer_state(dir)? {
+            if let Some(state) = self.trainer_state_or_report(dir)? {
                 let mut found = Progress::default();
                 found.add(state.step, state.epoch, state.metrics);
                 best.take(found);
@@ -136,6 +137,17 @@ impl Walk<'_> {
         }
         self.said(run, &mut best)?;
         Ok(best)
+    }
+
+    /// [`trainer_state`](Self::trainer_state), where bytes that are lost tell nothing: they must not stop the version.
+    fn trainer_state_or_report(&self, dir: Ino) -> Result<Option<formats::Facts>> {
+        match self.trainer_state(dir) {
+            Err(error) if is_lost(&error) => {
+                self.engine.report(&error, "read trainer_state.json");
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     fn trainer_state(&self, dir: Ino) -> Result<Option<formats::Facts>> {
@@ -188,6 +200,16 @@ impl Progress {
         } else {
             self.add(step, epoch, metrics);
         }
+    }
+}
+
+/// Whether an error says that bytes are gone or damaged, and will be the next time too.
+fn is_lost(error: &Error) -> bool {
+    match error {
+        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound || is_damage(error),
+        Error::Errno(errno) => *errno == libc::ESTALE,
+        Error::Damaged { .. } => true,
+        Error::Refused(_) | Error::Poisoned(_) => false,
     }
 }
 

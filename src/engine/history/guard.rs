@@ -32,9 +32,9 @@ impl Engine {
     /// Whether somebody writes checkpoint content below `run`, and has done so lately.
     pub(super) fn is_being_written(&self, run: Ino) -> Result<bool> {
         for live in self.live.open() {
-            let writers = live.lock().writers;
             let hot = live.way().as_ref().and_then(Way::hot).map(|hot| hot.id);
-            let (true, Some(hot)) = (writers > 0, hot) else { continue };
+            // Without waiting for an inode's state: whoever makes a file must not wait for another one to be hydrated.
+            let (true, Some(hot)) = (live.may_be_written(), hot) else { continue };
             let Some(inode) = self.ns.find(live.ino)? else { continue };
             let Some(home) = inode.home.as_ref() else { continue };
             let written = self.hot.attr(hot)?.mtime;

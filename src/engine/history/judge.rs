@@ -101,7 +101,11 @@ impl Siblings for ThenSiblings<'_> {
         let Some(inode) = self.view.inode(ino)? else { return Ok(None) };
         Ok(match inode.content() {
             Some(Content::Sealed(sealed) | Content::Both(_, sealed)) => Some(sealed.size),
-            Some(Content::Hot(hot)) => Some(self.engine.hot.attr(*hot)?.size),
+            Some(Content::Hot(hot)) => match self.engine.hot.attr(*hot) {
+                // Lost by the disk: as good as not there.
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
+                attr => Some(attr?.size),
+            },
             None => None,
         })
     }

@@ -52,7 +52,11 @@ impl Engine {
         let wanted = Wanted { trigger: trigger.to_owned(), tag, always: true };
         let Some(id) = self.begin_version(dir, wanted)? else { return Err(Error::Errno(libc::EOPNOTSUPP)) };
         match self.history.wait_made(id)? {
-            Made::Version(run, version) => Ok((run, *version)),
+            Made::Version(run, version) => {
+                // The builder has tried, and has told nobody if it failed.
+                self.sync_names()?;
+                Ok((run, *version))
+            }
             Made::Nothing => Err(Error::Errno(libc::ENOENT)),
         }
     }

@@ -26,6 +26,8 @@ mod watch;
 mod writers;
 
 #[cfg(test)]
+mod moment_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};

@@ -1,43 +1,36 @@
 //! Bytes that a version in the making needs, and that are about to change.
 //!
-//! Order: the copy is made and on record before the open, truncate or mapping that could change the original is answered.
-//! Where nobody has the file open, the file goes on with the copy and the version keeps the original; while it is open,
-//! its hot file cannot be exchanged, and the version gets the copy.
+//! Order: the bytes are kept and on record before the open, truncate or mapping that could change the original is
+//! answered. The version gets a copy, or the sealed content where there is one since the moment; the file goes on with
+//! its own hot file, which may be durable already, and a copy would not be.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
 use super::super::Engine;
 use super::super::attr::set_hot_times;
-use super::super::live::{Live, OpenState};
 use crate::base::{Error, IoContext, Result};
-use crate::catalog::keys::{HotId, HotState};
-use crate::catalog::records::{Body, Content, Inode};
+use crate::catalog::keys::HotId;
+use crate::catalog::records::{Content, Inode};
 
 impl Engine {
-    /// Keeps the bytes of a hot file for the versions in the making that need them. Returns the inode as it is then; its
-    /// content may be another hot file with the same bytes.
-    pub(in super::super) fn protect(
-        &self,
-        live: &Live,
-        state: &mut OpenState,
-        inode: Inode,
-    ) -> Result<Inode> {
-        let Some(Content::Hot(hot)) = inode.content().copied() else { return Ok(inode) };
+    /// Keeps the bytes of a file, whose state the caller has locked, for the versions in the making that need them. A file
+    /// is copied once for all of them, not once for each open.
+    pub(in super::super) fn protect(&self, inode: &Inode) -> Result<()> {
+        let Some(content) = inode.content() else { return Ok(()) };
+        let Some(hot) = content.hot() else { return Ok(()) };
+        if let Some(sealed) = content.sealed() {
+            return self.ns.redirect_snapshots(inode.ino, hot, Content::Sealed(*sealed)).map(drop);
+        }
         // Also while somebody writes: the kernel may not have told yet that the last writer has closed it.
-        if !self.ns.is_seen_hot(&inode, hot)? || self.hot.attr(hot)?.size == 0 {
-            return Ok(inode);
+        if !self.ns.is_in_snapshot(inode)? {
+            return Ok(());
         }
         let copy = self.copy_hot(hot)?;
-        if state.handles > 0 || !self.is_quiet(hot)? {
-            self.ns.redirect_snapshots(live.ino, hot, copy)?;
-            return Ok(inode);
+        if !self.ns.redirect_snapshots(inode.ino, hot, Content::Hot(copy))? {
+            self.hot.delete(copy)?;
         }
-        let (inode, _) = self.ns.set_content(live.ino, HotState::Unsealed, |inode| {
-            inode.body = Body::File(Content::Hot(copy));
-            Ok(())
-        })?;
-        Ok(inode)
+        Ok(())
     }
 
     /// A new hot file with the bytes and times of another: extents are shared where the disk can.

@@ -67,7 +67,9 @@ impl Walk<'_> {
         let (epoch, is_content, quiet) = {
             let state = live.lock();
             let now = engine.ns.find(inode.ino)?;
-            let is_content = now.is_some_and(|now| now.content() == Some(&Content::Hot(hot)));
+            // Sealed or not: an open for update writes to it in place.
+            let is_content =
+                now.is_some_and(|now| now.content().and_then(Content::hot).is_some_and(|now| now == hot));
             let provable = !engine.unprovable.lock().contains(&inode.ino);
             let quiet = !is_content || (state.writers == 0 && provable);
             (live.epoch(), is_content, quiet && lease::is_quiet(&file, &path)?)

@@ -232,14 +232,21 @@ impl Engine {
         Ok((run, done))
     }
 
-    /// Forgets the record of a run that has no versions any more.
-    pub fn drop_run(&self, id: RunId) -> Result<()> {
+    /// Forgets the record of a deleted run that has no versions any more; whether it did.
+    ///
+    /// Asked under the lock under which versions are recorded: a version of a moment from before, or a directory made
+    /// again, may have come since the caller looked.
+    pub fn drop_run(&self, id: RunId) -> Result<bool> {
         let mut runs = self.history.runs.lock();
+        let is_dead = runs.by_id.get(&id).is_some_and(|run| run.dir.is_none());
+        if !is_dead || !self.all_versions(id)?.is_empty() {
+            return Ok(false);
+        }
         self.ns.record(vec![(keys::run(id), None)])?;
         if let Some(dir) = runs.by_id.remove(&id).and_then(|run| run.dir) {
             runs.by_dir.remove(&dir);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Runs whose directory went away without their record saying so, as after a kill in between.

@@ -30,7 +30,7 @@ pub(super) fn open(dir: &Path, settle: Duration) -> World {
 }
 
 /// Without background threads: nothing is sealed, no version is made.
-fn open_idle(dir: &Path, settle: Duration) -> World {
+pub(super) fn open_idle(dir: &Path, settle: Duration) -> World {
     let engine = engine(dir, settle);
     World { workers: Workers::none(&engine), engine }
 }
@@ -73,7 +73,7 @@ impl World {
         }
     }
 
-    fn read(&self, version: &Version, path: &[&str]) -> Option<Vec<u8>> {
+    pub(super) fn read(&self, version: &Version, path: &[&str]) -> Option<Vec<u8>> {
         let trees = Trees::new(&self.engine.packs);
         let path: Vec<Vec<u8>> = path.iter().map(|name| name.as_bytes().to_vec()).collect();
         let entry = trees.walk(trees.top(&version.tree).unwrap(), &path).unwrap()?;

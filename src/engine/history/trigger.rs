@@ -156,7 +156,6 @@ impl Engine {
                 left = true;
             } else {
                 self.history.bursts.lock().note(ino, now, fresh.at, fresh.pid, fresh.save);
-                self.history.bursts.lock().drop_run(run);
             }
         }
         Ok(!left)

@@ -269,8 +269,7 @@ impl Engine {
         for (id, run) in self.runs() {
             let Some(deleted_at) = run.deleted_at.filter(|_| run.dir.is_none()) else { continue };
             if run_is_over(deleted_at, &self.policy_of(&run), now) && self.all_versions(id)?.is_empty() {
-                self.drop_run(id)?;
-                gone += 1;
+                gone += u64::from(self.drop_run(id)?);
             }
         }
         Ok(gone)
