@@ -3,14 +3,15 @@
 #
 #   ./scripts/run.sh [STORE [MOUNTPOINT]]        default: .cache/demo/store, .cache/demo/checkpoints
 #
-# Installs what is missing, builds and mounts; trains a small PyTorch model whose script knows nothing of ckptfs, kills
-# it in the middle of a save, resumes it, seals what it has saved, and prints what the mount cost and saved. It may be
-# run again, and leaves the mount in place. As root, or another user with CAP_SYS_ADMIN, saves use kernel passthrough.
+# Installs what is missing, builds and mounts; trains a small PyTorch model whose script knows nothing of ckptfs and saves
+# over one file, kills it in the middle of a save, resumes it from the newest good version, and prints all versions and
+# what they cost. It may be run again, and leaves the mount in place; each run ends the history of the one before. As
+# root, or another user with CAP_SYS_ADMIN, saves use kernel passthrough.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib/setup.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
 
-usage() { sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 # Only ours: a mount of something else at this place is left alone.
 is_mounted() {
@@ -32,6 +33,7 @@ goodbye() {
     say ""
     say "The mount stays:  $MOUNTPOINT  (store: $STORE)"
     say "  look at it      $CKPTFS status $MOUNTPOINT"
+    say "  its versions    ls $MOUNTPOINT/demo/.snapshots"
     say "  unmount         $CKPTFS unmount $MOUNTPOINT"
     say "  mount again     $CKPTFS mount $STORE $MOUNTPOINT"
 }
@@ -57,7 +59,7 @@ main() {
     build_program
     step "mount"
     mount_store
-    step "train, kill, resume, seal"
+    step "train, kill, resume from history, seal"
     "$PYTHON" "$REPO/scripts/python/demo.py" --program "$CKPTFS" --store "$STORE" --mountpoint "$MOUNTPOINT" \
         --work "$REPO/.cache/demo"
     goodbye

@@ -1,12 +1,12 @@
 """A small language model that learns to write like a folder of text. An ordinary training script.
 
-It knows nothing of the filesystem below: it saves with torch.save to a temporary name and os.replace, keeps every
-epoch, and begins from the newest epoch that is there. Every epoch is seeded by its number, so a run that was killed and
+It knows nothing of the filesystem below, and saves as most scripts do: torch.save after each epoch, over the one file
+`model.pt`. With --resume it goes on from a checkpoint. Every epoch is seeded by its number, so a run that was killed and
 resumed ends with the same weights as one that was not.
 """
 
 import argparse
-import os
+import shutil
 import time
 from pathlib import Path
 
@@ -55,17 +55,12 @@ def train_epoch(model, optimizer, text: torch.Tensor, epoch: int) -> float:
 
 def save(path: Path, model, optimizer, epoch: int, loss: float) -> None:
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch, "loss": loss}
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    torch.save(state, path)
 
 
-def resume(folder: Path, model, optimizer) -> int:
-    """Loads the newest epoch; returns the one to train next."""
-    saved = sorted(folder.glob("epoch_*.pt"))
-    if not saved:
-        return 0
-    state = torch.load(saved[-1])
+def resume(checkpoint: Path, model, optimizer) -> int:
+    """Loads a checkpoint; returns the epoch to train next."""
+    state = torch.load(checkpoint)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     print(f"resumed {state['epoch']} {state['loss']:.4f}", flush=True)
@@ -77,6 +72,8 @@ def main() -> None:
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--checkpoints", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--resume", type=Path, help="begin from this checkpoint")
+    parser.add_argument("--copies", type=Path, help="copy every epoch here, for a filesystem without history")
     options = parser.parse_args()
 
     torch.use_deterministic_algorithms(True)
@@ -86,11 +83,15 @@ def main() -> None:
     model = Model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
     options.checkpoints.mkdir(parents=True, exist_ok=True)
-    for epoch in range(resume(options.checkpoints, model, optimizer), options.epochs):
+    checkpoint = options.checkpoints / "model.pt"
+    first = resume(options.resume, model, optimizer) if options.resume else 0
+    for epoch in range(first, options.epochs):
         loss = train_epoch(model, optimizer, text, epoch)
         began = time.perf_counter()
-        save(options.checkpoints / f"epoch_{epoch:02}.pt", model, optimizer, epoch, loss)
+        save(checkpoint, model, optimizer, epoch, loss)
         print(f"saved {epoch} {loss:.4f} {time.perf_counter() - began:.4f}", flush=True)
+        if options.copies:
+            shutil.copyfile(checkpoint, options.copies / f"epoch_{epoch:02}.pt")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ use crate::options::MountOptions;
 const LONG: &str = "\
 Give back the space of expired versions and deleted files now.
 
-PATH is a mountpoint, anything inside it, or a store; it may be left out while there is one mount. A mounted store goes on
-serving meanwhile. The daemon does the same by itself, slowly and out of the way of training, soon after versions have
-expired; this command does it at once and as thoroughly as pays. Versions that were removed by hand stay restorable until
-their undelete_ttl is over. An unmounted store is opened for it, as a mount would, so give --hot if its mounts do. Whatever is damaged is left where it is, and said (exit code 3).";
+PATH is a mountpoint, anything inside it, or a store; it may be left out while there is one mount. A mounted store goes \
+on serving meanwhile. The daemon does the same by itself, slowly and out of the way of training, soon after versions \
+have expired; this command does it at once and as thoroughly as pays. Versions that were removed by hand stay \
+restorable until their undelete_ttl is over. An unmounted store is opened for it, as a mount would, so give --hot if \
+its mounts do. Whatever is damaged is left where it is, and said (exit code 3).";
 
 const AFTER: &str = "\
 JSON fields (stable; byte counts in bytes):

@@ -44,8 +44,9 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
   versions[]                 newest first
    .number, .utc             its number and time
    .time                     the same time: seconds since 1970, nanoseconds
-   .trigger                  what made it: a marker's name, quiet, overwrite, delete, snapshot,
-                             unmount, restore
+   .trigger                  what made it: a marker's name (tf, orbax, orbax-success, dcp, deepspeed,
+                             megatron, hf-trainer), quiet, next-save, overwrite, delete, snapshot,
+                             unmount
    .path                     the run's path then
    .complete, .valid, .why[] whether it is whole, its formats are sound, and why not
    .step, .epoch, .metrics   as known; metrics by name

@@ -30,8 +30,9 @@ pub(super) fn command() -> Command {
             "Mount a store, making it if it is not there.\n\nSTORE is the folder that keeps everything; MOUNTPOINT is an empty \
              directory where the files appear. The command returns once the mount is usable and leaves a daemon behind, \
              which writes its messages to STORE/ckptfs.log; with --foreground it stays and writes them to stderr. A \
-             mountpoint that a killed daemon left dead is cleaned first.\n\nSIGTERM and SIGINT make everything durable \
-             and end the daemon within 10 s; what is not sealed yet is sealed after the next mount. Ordinary users need \
+             mountpoint that a killed daemon left dead is cleaned first.\n\nSIGTERM and SIGINT make a \
+             version of what is new, make everything durable and end the daemon within 10 s; what is not done of sealing \
+             and of versions by then is done after the next mount. Ordinary users need \
              fusermount3 (package fuse3). Passthrough, where the kernel writes hot files without the daemon, needs Linux \
              6.9 and CAP_SYS_ADMIN; `ckptfs status` says whether it is on.\n\nAn option can be given as a flag, in -o, or \
              in STORE/config.toml as `name = \"value\"`; a flag goes before -o, and -o before the file. Sizes are \

@@ -25,13 +25,14 @@ pub(super) fn command() -> Command {
         .about("Unmount, and return when everything is durable and the daemon has ended")
         .long_about(
             "Unmount, and return when everything is durable and the daemon has ended.\n\nPATH is the mountpoint, anything \
-             inside it, or the store. What is not sealed yet stays in hot files, is durable, and is sealed after the \
-             next mount; --wait seals it first and shows the progress. A mount that is in use is left alone (EBUSY). A \
+             inside it, or the store. A version is made of what is new. What is not sealed yet stays in hot files, \
+             is durable, and is sealed after the next mount, and so are versions that take longer than two seconds; \
+             --wait does all of that first and shows the progress. A mount that is in use is left alone (EBUSY). A \
              mountpoint whose daemon was killed is cleaned; nothing that was saved is lost by that.\n\nExamples:\n  \
              ckptfs unmount /mnt/runs\n  ckptfs unmount --wait /data/store",
         )
         .arg(Arg::new("path").value_name("PATH").required(true).value_parser(clap::value_parser!(PathBuf)).help("The mountpoint, a path in it, or the store"))
-        .arg(Arg::new("wait").long("wait").action(ArgAction::SetTrue).help("Seal everything first"))
+        .arg(Arg::new("wait").long("wait").action(ArgAction::SetTrue).help("Make all versions and seal everything first"))
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Outcome {

@@ -39,7 +39,7 @@ pub enum Passthrough {
 pub enum Snapdir {
     /// It is found by its name and not listed.
     Hidden,
-    /// It is listed in the root of the mount too.
+    /// It is listed in every directory too.
     Visible,
     /// It is not there.
     Disabled,

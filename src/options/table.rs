@@ -74,7 +74,7 @@ const MOUNT: &[Row] = &[
         "settle",
         "TIME",
         "2s",
-        "Leave a file alone for this long after its last writer closed it, then seal it.",
+        "How long it must be quiet: a run, before a version is made that no marker has announced; a closed file, before it is sealed.",
         |o, v| {
             o.settle = values::time(v)?;
             Ok(())
@@ -138,7 +138,7 @@ const MOUNT: &[Row] = &[
         "snapdir",
         "hidden|visible|disabled",
         "hidden",
-        "Whether the directory of versions is there: hidden (found by its name, not listed), visible (listed in the root), disabled.",
+        "Whether the directory of versions is there: hidden (found by its name, not listed), visible (listed in every directory), disabled.",
         |o, v| {
             o.snapdir = values::snapdir(v)?;
             Ok(())
@@ -172,7 +172,7 @@ const MOUNT: &[Row] = &[
         "min_free",
         "BYTES",
         "5 % of the disk, 10GiB at most",
-        "When the store's disk has less free space than this, old versions give way sooner.",
+        "When the store's disk has less free space than this, hot copies and then old versions give way.",
         |o, v| {
             o.min_free = Some(values::bytes(v)?);
             Ok(())
