@@ -36,11 +36,16 @@ def torch_step(model, optimizer) -> float:
 
 
 def torch_in_place(folder: Path, saves: int) -> None:
-    """One name, overwritten; metrics beside it."""
+    """One name, overwritten; metrics beside it. Goes on from the checkpoint that RESUME names."""
     import torch
 
     model, optimizer = torch_model()
-    for step in range(1, saves + 1):
+    done = 0
+    if resume := os.environ.get("RESUME"):
+        state = torch.load(resume)
+        model.load_state_dict(state["model"])
+        done = state["step"]
+    for step in range(done + 1, done + saves + 1):
         loss = torch_step(model, optimizer)
         torch.save({"model": model.state_dict(), "step": step, "loss": loss}, folder / "model.pt")
         (folder / "metrics.json").write_text(json.dumps({"step": step, "loss": loss}))
@@ -91,13 +96,22 @@ def safetensors(folder: Path, saves: int) -> None:
         saved(step)
 
 
+def tf_checkpoint():
+    """What the TensorFlow scripts save, and a reader restores into."""
+    import tensorflow as tf
+
+    model = tf.keras.Sequential([tf.keras.layers.Input((32,)), tf.keras.layers.Dense(64), tf.keras.layers.Dense(8)])
+    optimizer = tf.keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    return tf.train.Checkpoint(model=model, optimizer=optimizer, step=tf.Variable(0, dtype=tf.int64))
+
+
 def tf_manager(folder: Path, saves: int) -> None:
     """tf.train.CheckpointManager with its own max_to_keep."""
     import tensorflow as tf
 
-    model = tf.keras.Sequential([tf.keras.layers.Input((32,)), tf.keras.layers.Dense(64), tf.keras.layers.Dense(8)])
-    optimizer, step = tf.keras.optimizers.Adam(), tf.Variable(0, dtype=tf.int64)
-    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=step)
+    checkpoint = tf_checkpoint()
+    model, optimizer, step = checkpoint.model, checkpoint.optimizer, checkpoint.step
     manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=3)
     for number in range(1, saves + 1):
         with tf.GradientTape() as tape:
