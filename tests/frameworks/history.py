@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
 from mount import Mount
 
 SCRIPT = Path(__file__).with_name("training.py")
@@ -140,3 +142,7 @@ def check_good(versions: list[dict], count: int) -> None:
 def at(run: Path, number: int) -> Path:
     """The directory of a version."""
     return run / ".snapshots" / f"{number:06}"
+
+
+# For what is slow: the path that training takes.
+passthrough_on = pytest.mark.parametrize("mount", ["on"], indirect=True, ids=["passthrough-on"])

@@ -12,6 +12,7 @@ use crate::catalog::keys::{Ino, ROOT};
 use crate::content::tree::Body;
 use crate::namespace::Caller;
 use crate::namespace::rename::{Over, Place};
+use crate::namespace::xattr::Must;
 use crate::seal::read::SealedFile;
 use crate::version::record::Version;
 use crate::version::trees::Trees;
@@ -213,5 +214,22 @@ fn a_marker_makes_the_version_at_once_of_the_right_run() {
     assert_eq!(versions.iter().map(|v| v.trigger.as_str()).collect::<Vec<_>>(), ["orbax", "orbax"]);
     assert!(versions.iter().all(Version::is_good), "{versions:?}");
     assert_eq!(world.read(&versions[1], &["4", "weights.npy"]).unwrap(), npy(4));
+    drop(world.workers);
+}
+
+#[test]
+fn a_version_tells_the_step_of_what_it_holds_not_that_of_the_file_that_replaces_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    for step in 1..=3 {
+        let ino = world.save(ROOT, "model.npy.tmp", &npy(step));
+        let said = step.to_string();
+        world.engine.names().setxattr(ino, b"user.ckptfs.step", said.as_bytes(), Must::Any).unwrap();
+        let (from, to) = (b"model.npy.tmp".as_slice(), b"model.npy".as_slice());
+        let place = |name| Place { parent: ROOT, name };
+        world.engine.rename(place(from), place(to), Over::Replace).unwrap();
+    }
+    let steps: Vec<_> = world.versions(ROOT).iter().map(|version| version.step).collect();
+    assert_eq!(steps, [Some(1), Some(2), Some(3)]);
     drop(world.workers);
 }
