@@ -136,7 +136,7 @@ impl Engine {
         }
         let passthrough = self.passthrough_fits(flags) && !inode.daemon_only;
         if truncate {
-            self.before_destroyed(live.ino, state.writers, "overwrite")?;
+            self.before_cut(live, &state, &inode)?;
         }
         let content = if truncate {
             self.empty(live, &mut state, inode)?

@@ -29,7 +29,7 @@ impl Engine {
             return Err(Error::Errno(libc::EISDIR));
         }
         if size < self.attr(inode.clone())?.size {
-            self.before_destroyed(live.ino, state.writers, "overwrite")?;
+            self.before_cut(live, &state, &inode)?;
         }
         let content = if size == 0 {
             self.empty(live, &mut state, inode)?

@@ -125,6 +125,14 @@ def wait_for(look, what: str):
         time.sleep(0.05)
 
 
+def at_any_pace(mount: Mount, follow: bool, writer: str, folder: Path, saves: int) -> None:
+    """Trains followed or at full speed."""
+    if follow:
+        train_and_follow(mount, writer, folder, saves)
+    else:
+        train(writer, folder, saves)
+
+
 def settled(mount: Mount, run: Path, settle: str = AT_UNMOUNT, options: str = "") -> list[dict]:
     """All versions that there will ever be of what was written: counted after an unmount and a mount."""
     mount.unmount(wait=True)

@@ -14,7 +14,8 @@ from transformers.trainer_utils import get_last_checkpoint
 
 import training
 from history import (
-    AT_UNMOUNT, QUIET, at, check_good, log, settled, train, train_and_follow, wait_for_versions,
+    AT_UNMOUNT, QUIET, Training, at, at_any_pace, check_good, passthrough_on, settled, train, train_and_follow,
+    wait_for_versions,
 )
 
 
@@ -54,6 +55,20 @@ def test_metrics_make_no_versions(mount):
     check_good(versions, 2)
 
 
+def test_a_rename_that_comes_late(mount):
+    """A script that checks or uploads its temporary file for long: once it has its name, that is a good version."""
+    mount.mount(QUIET)
+    run = mount.path / "exp"
+    run.mkdir()
+    torch.save({"step": 7}, run / "model.pt.tmp")
+    (left,) = wait_for_versions(mount, run, 1)
+    assert not left["complete"], left
+    (run / "model.pt.tmp").rename(run / "model.pt")
+    *_, newest = wait_for_versions(mount, run, 2)
+    assert (newest["complete"], newest["valid"], newest["step"]) == (True, True, 7), newest
+    assert torch.load(run / ".snapshots/latest/model.pt")["step"] == 7
+
+
 def restore(folder: Path) -> int:
     """Restores everything of the newest TensorFlow checkpoint of a directory; its step."""
     checkpoint = training.tf_checkpoint()
@@ -67,7 +82,7 @@ def test_checkpoint_manager(mount, pace):
     follow = pace == "followed"
     mount.mount(QUIET if follow else AT_UNMOUNT, "max_to_keep=0")
     run = mount.path / "exp"
-    (train_and_follow if follow else lambda _, *what: train(*what))(mount, "tf_manager", run, 10)
+    at_any_pace(mount, follow, "tf_manager", run, 10)
     versions = settled(mount, run, options="max_to_keep=0")
     check_good(versions, 10)
     assert [version["step"] for version in versions] == list(range(1, 11))
@@ -82,7 +97,7 @@ def test_hf_trainer(mount, pace):
     follow = pace == "followed"
     mount.mount(QUIET if follow else AT_UNMOUNT)
     run = mount.path / "exp"
-    (train_and_follow if follow else lambda _, *what: train(*what))(mount, "hf_trainer", run, 5)
+    at_any_pace(mount, follow, "hf_trainer", run, 5)
     versions = settled(mount, run)
     check_good(versions, 5)
     assert [version["step"] for version in versions] == [2, 4, 6, 8, 10]
@@ -150,6 +165,7 @@ CASES = {
     "safetensors": (load_safetensors, None),
     "torch_epochs": (load_epoch, lambda number: (None, number)),
     "torch_replace": (load_replaced, lambda number: (number, None)),
+    "torch_in_place": (load_replaced, lambda number: (number, None)),
 }
 SAVES = 4
 
@@ -169,6 +185,21 @@ def test_full_speed(mount, writer):
     mount.mount(AT_UNMOUNT)
     run = mount.path / "exp"
     train(writer, run, SAVES)
+    check_writer(mount, writer, settled(mount, run))
+
+
+@pytest.mark.parametrize("writer", ["torch_in_place", "torch_epochs", "torch_replace", "safetensors"])
+def test_steady_pace(mount, writer):
+    """The version of one save is made while the next is not begun yet, though the run never comes to rest."""
+    mount.mount(AT_UNMOUNT)
+    run = mount.path / "exp"
+    with Training(writer, run, SAVES, follow=True) as training:
+        for number in range(1, SAVES + 1):
+            training.wait_for(f"saved {number}")
+            if number > 1:
+                wait_for_versions(mount, run, number - 1)
+            training.go_on()
+        training.finish()
     check_writer(mount, writer, settled(mount, run))
 
 

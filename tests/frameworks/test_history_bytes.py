@@ -25,8 +25,8 @@ def write_h5py(path: Path) -> None:
 
 def update_h5py(path: Path) -> None:
     with h5py.File(path, "r+") as file:
-        file["weights"][::1000] = -1.0
-        file["more"] = numpy.ones(1000, numpy.float32)
+        file["weights"][::1000] -= 1.0
+        file.attrs["updates"] = int(file.attrs.get("updates", 0)) + 1
 
 
 def write_memmap(path: Path) -> None:
@@ -37,7 +37,7 @@ def write_memmap(path: Path) -> None:
 
 def update_memmap(path: Path) -> None:
     mapped = numpy.lib.format.open_memmap(path, "r+")
-    mapped[::1000] = -1.0
+    mapped[::1000] -= 1.0
     mapped.flush()
 
 
@@ -113,15 +113,25 @@ class Busy:
             raise self.error
 
 
-def test_event_files_do_not_hold_versions_back(mount):
+@pytest.fixture
+def closing(mount):
+    """What must be closed before the mount ends, also when the test fails; it depends on the mount to go first."""
+    acts = []
+    yield acts
+    for act in acts:
+        act()
+
+
+def test_event_files_do_not_hold_versions_back(mount, closing):
     """A log that is written all the time: each version is there while it goes on, with the log so far."""
     mount.mount(QUIET)
     run = mount.path / "exp"
     events = tf.summary.create_file_writer(str(run / "logs"))
+    closing.append(events.close)
 
     def tell(step):
         with events.as_default():
-            tf.summary.scalar("loss", 1.0 / (1 + step), step=step)
+            tf.summary.write("loss", 1.0 / (1 + step), step=step)
         events.flush()
 
     sizes = []
@@ -144,13 +154,14 @@ def test_event_files_do_not_hold_versions_back(mount):
     check_good(settled(mount, run), 3)
 
 
-def test_sqlite_beside_checkpoints(mount, tmp_path):
+def test_sqlite_beside_checkpoints(mount, closing, tmp_path):
     """A database in WAL mode that is written while versions are made stays whole, and is in the version when quiet."""
     mount.mount(QUIET)
     run = mount.path / "exp"
     run.mkdir()
     path = run / "runs.sqlite"
     database = sqlite3.connect(path, check_same_thread=False)
+    closing.append(database.close)
     assert database.execute("pragma journal_mode=wal").fetchone() == ("wal",)
     database.execute("create table metrics (step integer primary key, blob blob)")
 

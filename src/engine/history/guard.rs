@@ -4,7 +4,7 @@
 //! the operation itself keeps the old bytes for it. An operation that destroys nothing new costs a look into a table.
 
 use super::super::Engine;
-use super::super::live::Way;
+use super::super::live::{Live, OpenState, Way};
 use super::trigger::Wanted;
 use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
@@ -76,15 +76,30 @@ impl Engine {
     /// in no version, one is begun.
     ///
     /// A handle that its program has closed may still count as a writer: the kernel tells of a close a moment later.
-    pub(in super::super) fn before_destroyed(&self, ino: Ino, writers: usize, trigger: &str) -> Result<()> {
+    ///
+    /// Whether one was begun.
+    pub(in super::super) fn before_destroyed(&self, ino: Ino, writers: usize, trigger: &str) -> Result<bool> {
         let fresh = self.history.bursts.lock().get(ino);
         if fresh.is_none() && writers == 0 {
-            return Ok(());
+            return Ok(false);
         }
-        let Some(inode) = self.ns.find(ino)? else { return Ok(()) };
-        let Some(home) = &inode.home else { return Ok(()) };
-        if self.is_whole_or_report(&inode) {
-            self.begin_version(self.run_dir_of(&home.name, home.parent)?, Wanted::by(trigger))?;
+        let Some(inode) = self.ns.find(ino)? else { return Ok(false) };
+        let Some(home) = &inode.home else { return Ok(false) };
+        if !self.is_whole_or_report(&inode) {
+            return Ok(false);
+        }
+        let begun = self.begin_version(self.run_dir_of(&home.name, home.parent)?, Wanted::by(trigger))?;
+        Ok(begun.is_some())
+    }
+
+    /// The file is about to be cut short. What still counts as being written is cut in place: a version that was begun for
+    /// the whole bytes gets a copy of them first.
+    pub(in super::super) fn before_cut(&self, live: &Live, state: &OpenState, inode: &Inode) -> Result<()> {
+        let begun = self.before_destroyed(live.ino, state.writers, "overwrite")?;
+        let Some(hot) = inode.content().and_then(Content::hot) else { return Ok(()) };
+        if begun && (state.writers > 0 || !self.is_quiet(hot)?) {
+            let copy = self.copy_hot(hot)?;
+            self.ns.redirect_snapshots(live.ino, hot, copy)?;
         }
         Ok(())
     }
@@ -102,12 +117,13 @@ impl Engine {
         }
     }
 
-    /// Whether a hot file is checkpoint content that is not cut short.
+    /// Whether a file is checkpoint content that is not cut short. It may be sealed: a version that was begun for others
+    /// has taken it as it lay there, under the temporary name that it had.
     fn is_whole(&self, inode: &Inode) -> Result<bool> {
-        let (Some(Content::Hot(hot)), Some(home)) = (inode.content(), &inode.home) else { return Ok(false) };
-        let source = self.hot_source(*hot)?;
-        let Some(format) = formats::recognise(&self.file_path(home)?, &source)? else { return Ok(false) };
+        let (Some(_), Some(home)) = (inode.content(), &inode.home) else { return Ok(false) };
+        let source = self.source_of(inode)?;
+        let Some(format) = formats::recognise(&self.file_path(home)?, &*source)? else { return Ok(false) };
         let siblings = self.live_siblings(home.parent);
-        Ok(formats::validate(format, &home.name, &source, &siblings)? == Validity::Valid)
+        Ok(formats::validate(format, &home.name, &*source, &siblings)? == Validity::Valid)
     }
 }
