@@ -28,8 +28,7 @@ impl Engine {
         if inode.is_dir() {
             return Err(Error::Errno(libc::EISDIR));
         }
-        let shrinks = size < self.attr(inode.clone())?.size;
-        if shrinks {
+        if size < self.attr(inode.clone())?.size {
             self.before_destroyed(live.ino, state.writers, "overwrite")?;
         }
         let content = if size == 0 {

@@ -29,18 +29,18 @@ class Mount:
         self.passthrough = passthrough
         self.path.mkdir()
 
-    def mount(self, settle: str) -> None:
+    def mount(self, settle: str, options: str = "") -> None:
         """Mounts with no cache of hot files, so that whatever is sealed is read from chunks. `settle` is the quiet
         time before a file is sealed; NEVER keeps everything hot for as long as a test runs."""
-        options = f"passthrough={self.passthrough},settle={settle},hot_cache=0"
-        self._run("mount", str(self.store), str(self.path), "-o", options)
+        given = f"passthrough={self.passthrough},settle={settle},hot_cache=0"
+        self.run("mount", str(self.store), str(self.path), "-o", f"{given},{options}" if options else given)
         assert os.path.ismount(self.path), f"{self.path} is not a mount after `ckptfs mount` returned"
         on = self.status()["passthrough"]["on"]
         assert on == (self.passthrough == "on"), f"passthrough={self.passthrough} was asked for, status says {on}"
 
     def unmount(self, wait: bool = False) -> None:
         """Unmounts; `wait` seals everything first."""
-        self._run("unmount", str(self.path), *(["--wait"] if wait else []))
+        self.run("unmount", str(self.path), *(["--wait"] if wait else []))
         assert not os.path.ismount(self.path), f"{self.path} is still a mount after `ckptfs unmount`"
 
     def remount(self, settle: str) -> None:
@@ -50,7 +50,7 @@ class Mount:
 
     def status(self) -> dict:
         """What `ckptfs status --json` says."""
-        return json.loads(self._run("status", str(self.path), "--json"))
+        return json.loads(self.run("status", str(self.path), "--json"))
 
     def seal(self) -> dict:
         """Waits until everything that can be sealed is sealed; returns the status of that moment."""
@@ -76,8 +76,15 @@ class Mount:
                 subprocess.run(["fusermount3", "-u", "-z", str(self.path)], check=False)
                 raise
 
-    def _run(self, *arguments: str) -> str:
-        done = subprocess.run(
+    def run(self, *arguments: str) -> str:
+        """What the program prints when it succeeds, which it must."""
+        done = self.command(*arguments)
+        assert done.returncode == 0, f"ckptfs {' '.join(arguments)}: exit {done.returncode}: {done.stderr.strip()}"
+        return done.stdout
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess:
+        """How the program ended."""
+        return subprocess.run(
             [self.program, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -85,5 +92,3 @@ class Mount:
             timeout=COMMAND_SECONDS,
             check=False,
         )
-        assert done.returncode == 0, f"ckptfs {' '.join(arguments)}: exit {done.returncode}: {done.stderr.strip()}"
-        return done.stdout

@@ -36,15 +36,20 @@ def torch_step(model, optimizer) -> float:
 
 
 def torch_in_place(folder: Path, saves: int) -> None:
-    """One name, overwritten; metrics beside it."""
+    """One name, overwritten; metrics beside it. Goes on from the checkpoint that RESUME names."""
     import torch
 
     model, optimizer = torch_model()
-    for step in range(1, saves + 1):
+    done = 0
+    if resume := os.environ.get("RESUME"):
+        state = torch.load(resume)
+        model.load_state_dict(state["model"])
+        done = state["step"]
+    for step in range(done + 1, done + saves + 1):
         loss = torch_step(model, optimizer)
         torch.save({"model": model.state_dict(), "step": step, "loss": loss}, folder / "model.pt")
         (folder / "metrics.json").write_text(json.dumps({"step": step, "loss": loss}))
-        saved(step)
+        saved(step - done)
 
 
 def torch_replace(folder: Path, saves: int) -> None:
@@ -72,32 +77,73 @@ def torch_epochs(folder: Path, saves: int) -> None:
 
 
 def torch_large(folder: Path, saves: int) -> None:
-    """A checkpoint that takes long enough to be killed in the middle."""
+    """A checkpoint that takes long enough to be killed in the middle. Goes on from the one that RESUME names."""
     import torch
 
-    for step in range(1, saves + 1):
+    resume = os.environ.get("RESUME")
+    done = torch.load(resume)["step"] if resume else 0
+    for step in range(done + 1, done + saves + 1):
         state = {f"layer{n}": torch.full((1 << 20,), float(step * 100 + n)) for n in range(24)}
-        print("saving", flush=True)
         torch.save({"model": state, "step": step}, folder / "model.pt")
-        saved(step)
+        saved(step - done)
 
 
-def safetensors(folder: Path, saves: int) -> None:
+def safetensors(folder: Path, saves: int, values: int = 1 << 18) -> None:
+    """One file, replaced. Goes on from the one that RESUME names."""
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 
+    resume = os.environ.get("RESUME")
+    done = int(load_file(resume)["layer0"][0]) // 100 if resume else 0
+    for step in range(done + 1, done + saves + 1):
+        save_file({f"layer{n}": torch.full((values,), float(step * 100 + n)) for n in range(4)}, folder / "model.safetensors")
+        saved(step - done)
+
+
+def safetensors_large(folder: Path, saves: int) -> None:
+    """256 MiB: long enough to be killed in the middle."""
+    safetensors(folder, saves, 1 << 24)
+
+
+def sweep(folder: Path, saves: int) -> None:
+    """Four jobs at once, as Hydra's launchers run them: a process and a numbered directory each."""
+    import multiprocessing
+
+    import torch  # noqa: F401 - loaded once, before the jobs are forked
+
+    jobs = [multiprocessing.get_context("fork").Process(target=sweep_job, args=(folder / str(job), job, saves)) for job in range(4)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+        assert job.exitcode == 0
+
+
+def sweep_job(folder: Path, job: int, saves: int) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    folder.mkdir()
     for step in range(1, saves + 1):
-        save_file({f"layer{n}": torch.full((1 << 18,), float(step * 100 + n)) for n in range(4)}, folder / "model.safetensors")
-        saved(step)
+        torch.save({"weights": torch.full((1 << 16,), float(job)), "job": job, "step": step}, folder / "ckpt.pt")
+
+
+def tf_checkpoint():
+    """What the TensorFlow scripts save, and a reader restores into."""
+    import tensorflow as tf
+
+    model = tf.keras.Sequential([tf.keras.layers.Input((32,)), tf.keras.layers.Dense(64), tf.keras.layers.Dense(8)])
+    optimizer = tf.keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    return tf.train.Checkpoint(model=model, optimizer=optimizer, step=tf.Variable(0, dtype=tf.int64))
 
 
 def tf_manager(folder: Path, saves: int) -> None:
     """tf.train.CheckpointManager with its own max_to_keep."""
     import tensorflow as tf
 
-    model = tf.keras.Sequential([tf.keras.layers.Input((32,)), tf.keras.layers.Dense(64), tf.keras.layers.Dense(8)])
-    optimizer, step = tf.keras.optimizers.Adam(), tf.Variable(0, dtype=tf.int64)
-    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=step)
+    checkpoint = tf_checkpoint()
+    model, optimizer, step = checkpoint.model, checkpoint.optimizer, checkpoint.step
     manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=3)
     for number in range(1, saves + 1):
         with tf.GradientTape() as tape:
@@ -106,6 +152,35 @@ def tf_manager(folder: Path, saves: int) -> None:
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
         step.assign_add(1)
         manager.save()
+        saved(number)
+
+
+def tf_large(folder: Path, saves: int) -> None:
+    """128 MiB: long enough to be killed in the middle. Goes on from the newest checkpoint in the directory RESUME."""
+    import tensorflow as tf
+
+    checkpoint = tf.train.Checkpoint(weights=tf.Variable(tf.zeros(1 << 25)), step=tf.Variable(0, dtype=tf.int64))
+    if resume := os.environ.get("RESUME"):
+        checkpoint.restore(tf.train.latest_checkpoint(resume)).assert_consumed()
+    manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=3)
+    done = int(checkpoint.step)
+    for step in range(done + 1, done + saves + 1):
+        checkpoint.step.assign(step)
+        checkpoint.weights.assign(tf.fill([1 << 25], float(step)))
+        manager.save()
+        saved(step - done)
+
+
+def tf_worker(folder: Path, saves: int) -> None:
+    """A worker of MultiWorkerMirroredStrategy: it must save when the chief does, and throws its copy away."""
+    import tensorflow as tf
+
+    checkpoint = tf_checkpoint()
+    temporary = folder / "workertemp_1"
+    for number in range(1, saves + 1):
+        checkpoint.step.assign_add(1)
+        tf.train.CheckpointManager(checkpoint, str(temporary), max_to_keep=1).save()
+        tf.io.gfile.rmtree(str(temporary))
         saved(number)
 
 
@@ -220,7 +295,8 @@ def nested(folder: Path, saves: int) -> None:
 
 
 WRITERS = {function.__name__: function for function in (
-    torch_in_place, torch_replace, torch_epochs, torch_large, safetensors, tf_manager, keras, hf_trainer, lightning, dcp, orbax, nested,
+    torch_in_place, torch_replace, torch_epochs, torch_large, safetensors, safetensors_large, sweep, tf_manager, tf_large,
+    tf_worker, keras, hf_trainer, lightning, dcp, orbax, nested,
 )}
 
 

@@ -112,11 +112,11 @@ impl Walk<'_> {
     }
 
     /// Step, epoch and metrics of the version, of the furthest of its new files; what a script has said goes first, then
-    /// names, then what the files hold.
+    /// names, then what the files hold. A file with a temporary name tells of the save after this one.
     pub(super) fn progress(&self, run: Ino) -> Result<Progress> {
         let (mut best, mut dirs) = (Progress::default(), BTreeSet::from([run]));
         for file in &self.new {
-            if file.soundness != Soundness::Valid {
+            if file.soundness != Soundness::Valid || is_temporary_path(&file.path) {
                 continue;
             }
             let mut found = Progress::default();

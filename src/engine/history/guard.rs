@@ -8,7 +8,7 @@ use super::super::live::Way;
 use super::trigger::Wanted;
 use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
-use crate::catalog::records::{Content, Inode};
+use crate::catalog::records::Inode;
 use crate::formats::{self, Validity};
 use crate::version::names::is_temporary;
 
@@ -83,10 +83,10 @@ impl Engine {
         }
         let Some(inode) = self.ns.find(ino)? else { return Ok(()) };
         let Some(home) = &inode.home else { return Ok(()) };
-        if self.is_whole_or_report(&inode) {
-            self.begin_version(self.run_dir_of(&home.name, home.parent)?, Wanted::by(trigger))?;
+        if !self.is_whole_or_report(&inode) {
+            return Ok(());
         }
-        Ok(())
+        self.begin_version(self.run_dir_of(&home.name, home.parent)?, Wanted::by(trigger)).map(drop)
     }
 
     /// [`is_whole`](Self::is_whole), where a file that cannot be looked at is not: a save must not fail for that.
@@ -102,12 +102,13 @@ impl Engine {
         }
     }
 
-    /// Whether a hot file is checkpoint content that is not cut short.
+    /// Whether a file is checkpoint content that is not cut short. It may be sealed: a version that was begun for others
+    /// has taken it as it lay there, under the temporary name that it had.
     fn is_whole(&self, inode: &Inode) -> Result<bool> {
-        let (Some(Content::Hot(hot)), Some(home)) = (inode.content(), &inode.home) else { return Ok(false) };
-        let source = self.hot_source(*hot)?;
-        let Some(format) = formats::recognise(&self.file_path(home)?, &source)? else { return Ok(false) };
+        let (Some(_), Some(home)) = (inode.content(), &inode.home) else { return Ok(false) };
+        let source = self.source_of(inode)?;
+        let Some(format) = formats::recognise(&self.file_path(home)?, &*source)? else { return Ok(false) };
         let siblings = self.live_siblings(home.parent);
-        Ok(formats::validate(format, &home.name, &source, &siblings)? == Validity::Valid)
+        Ok(formats::validate(format, &home.name, &*source, &siblings)? == Validity::Valid)
     }
 }

@@ -6,8 +6,10 @@
 use super::super::Engine;
 use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
+use crate::formats;
 use crate::namespace::rename::{Over, Place};
 use crate::version::marker::Event;
+use crate::version::names::is_temporary;
 
 impl Engine {
     /// Renames, with what history has to do before and after. See [`Namespace::rename`](crate::namespace::Namespace::rename).
@@ -44,9 +46,21 @@ impl Engine {
         let fresh = self.history.bursts.lock().get(moved.ino);
         if let Some(fresh) = fresh {
             self.note(moved.ino, &to.into(), fresh.pid)?;
+        } else if !is_dir && is_temporary(from.name) && !is_temporary(to.name) {
+            // A version may have taken it as left over under its temporary name: it is complete only now.
+            self.note_if_checkpoint(moved.ino, to)?;
         }
         let event = Event::Renamed { from: from.name, to: to.name, is_dir };
         self.marked(&event, to.parent, moved.ino)
+    }
+
+    fn note_if_checkpoint(&self, ino: Ino, place: Place<'_>) -> Result<()> {
+        let Some(inode) = self.ns.find(ino)?.filter(|inode| inode.content().is_some()) else { return Ok(()) };
+        let home = place.into();
+        if formats::recognise(&self.file_path(&home)?, &*self.source_of(&inode)?)?.is_some() {
+            self.note(ino, &home, 0)?;
+        }
+        Ok(())
     }
 
     /// Removes an empty directory. The history of a run stays.

@@ -12,6 +12,7 @@ use crate::catalog::keys::{Ino, ROOT};
 use crate::content::tree::Body;
 use crate::namespace::Caller;
 use crate::namespace::rename::{Over, Place};
+use crate::namespace::xattr::Must;
 use crate::seal::read::SealedFile;
 use crate::version::record::Version;
 use crate::version::trees::Trees;
@@ -213,5 +214,79 @@ fn a_marker_makes_the_version_at_once_of_the_right_run() {
     assert_eq!(versions.iter().map(|v| v.trigger.as_str()).collect::<Vec<_>>(), ["orbax", "orbax"]);
     assert!(versions.iter().all(Version::is_good), "{versions:?}");
     assert_eq!(world.read(&versions[1], &["4", "weights.npy"]).unwrap(), npy(4));
+    drop(world.workers);
+}
+
+#[test]
+fn a_version_tells_the_step_of_what_it_holds_not_that_of_the_file_that_replaces_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    for step in 1..=3 {
+        let ino = world.save(ROOT, "model.npy.tmp", &npy(step));
+        let said = step.to_string();
+        world.engine.names().setxattr(ino, b"user.ckptfs.step", said.as_bytes(), Must::Any).unwrap();
+        let (from, to) = (b"model.npy.tmp".as_slice(), b"model.npy".as_slice());
+        let place = |name| Place { parent: ROOT, name };
+        world.engine.rename(place(from), place(to), Over::Replace).unwrap();
+    }
+    let steps: Vec<_> = world.versions(ROOT).iter().map(|version| version.step).collect();
+    assert_eq!(steps, [Some(1), Some(2), Some(3)]);
+    drop(world.workers);
+}
+
+#[test]
+fn a_close_that_is_told_after_the_next_open_loses_no_save() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_idle(dir.path(), Duration::from_secs(3600));
+    let engine = &world.engine;
+    let ino = world.save(ROOT, "model.npy", &npy(1));
+    let late = engine.open(ino, libc::O_WRONLY | libc::O_TRUNC, ME).unwrap().fh;
+    engine.write(late, 0, &npy(2), false).unwrap();
+    let next = engine.open(ino, libc::O_WRONLY | libc::O_TRUNC, ME).unwrap().fh;
+    engine.release(late).unwrap();
+    engine.write(next, 0, &npy(3), false).unwrap();
+    engine.release(next).unwrap();
+    for snapshot in engine.names().snapshots() {
+        engine.build(&snapshot).unwrap();
+    }
+    let (run, _) = engine.run_at(ROOT).unwrap();
+    let held: Vec<_> =
+        engine.versions(run).unwrap().iter().map(|v| world.read(v, &["model.npy"]).unwrap()).collect();
+    assert_eq!(held, [npy(1), npy(2)], "the third is in none yet");
+}
+
+#[test]
+fn a_file_that_a_version_took_under_its_temporary_name_is_still_to_get_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_idle(dir.path(), Duration::from_secs(3600));
+    let engine = &world.engine;
+    for stamp in 1..=4 {
+        world.save(ROOT, "model.npy.tmp", &npy(stamp));
+        let (from, to) = (b"model.npy.tmp".as_slice(), b"model.npy".as_slice());
+        let place = |name| Place { parent: ROOT, name };
+        engine.rename(place(from), place(to), Over::Replace).unwrap();
+        // The version of the file that was replaced is made between two saves, and seals the new one with it.
+        for snapshot in engine.names().snapshots() {
+            engine.build(&snapshot).unwrap();
+        }
+    }
+    let (run, _) = engine.run_at(ROOT).unwrap();
+    let held: Vec<_> =
+        engine.versions(run).unwrap().iter().map(|v| world.read(v, &["model.npy"]).unwrap()).collect();
+    assert_eq!(held, [npy(1), npy(2), npy(3)]);
+}
+
+#[test]
+fn a_file_that_gets_its_name_long_after_it_was_written_is_a_version_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    world.save(ROOT, "model.npy.tmp", &npy(1));
+    assert!(!world.versions(ROOT).remove(0).is_good(), "it looks like what a killed save has left");
+    let (from, to) = (b"model.npy.tmp".as_slice(), b"model.npy".as_slice());
+    let place = |name| Place { parent: ROOT, name };
+    world.engine.rename(place(from), place(to), Over::Replace).unwrap();
+    let versions = world.versions(ROOT);
+    assert_eq!(versions.iter().map(Version::is_good).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(world.read(&versions[1], &["model.npy"]).unwrap(), npy(1));
     drop(world.workers);
 }
