@@ -91,6 +91,7 @@ def test_checkpoint_manager(mount, pace):
     assert restore(run / ".snapshots" / "latest") == 10
 
 
+@passthrough_on
 @pytest.mark.parametrize("pace", ["full-speed", "followed"])
 def test_hf_trainer(mount, pace):
     """One version a save; what save_total_limit has deleted is in the older ones and loads."""
@@ -170,6 +171,7 @@ CASES = {
 SAVES = 4
 
 
+@passthrough_on
 @pytest.mark.parametrize("writer", CASES)
 def test_followed(mount, writer):
     """Each save is one version, found while the training waits."""
@@ -179,6 +181,7 @@ def test_followed(mount, writer):
     check_writer(mount, writer, settled(mount, run))
 
 
+@passthrough_on
 @pytest.mark.parametrize("writer", ["lightning", "torch_epochs", "torch_replace", "dcp", "orbax"])
 def test_full_speed(mount, writer):
     """Each save is one version though nothing ever comes to rest between them."""
@@ -188,6 +191,7 @@ def test_full_speed(mount, writer):
     check_writer(mount, writer, settled(mount, run))
 
 
+@passthrough_on
 @pytest.mark.parametrize("writer", ["torch_in_place", "torch_epochs", "torch_replace", "safetensors"])
 def test_steady_pace(mount, writer):
     """The version of one save is made while the next is not begun yet, though the run never comes to rest."""

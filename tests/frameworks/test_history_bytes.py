@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import witness
-from history import QUIET, Training, at, check_good, log, settled, wait_for_versions
+from history import QUIET, Training, at, check_good, log, passthrough_on, settled, wait_for_versions
 from mount import NEVER, SETTLE
 
 VALUES = 1 << 20
@@ -122,6 +122,7 @@ def closing(mount):
         act()
 
 
+@passthrough_on
 def test_event_files_do_not_hold_versions_back(mount, closing):
     """A log that is written all the time: each version is there while it goes on, with the log so far."""
     mount.mount(QUIET)
@@ -154,6 +155,7 @@ def test_event_files_do_not_hold_versions_back(mount, closing):
     check_good(settled(mount, run), 3)
 
 
+@passthrough_on
 def test_sqlite_beside_checkpoints(mount, closing, tmp_path):
     """A database in WAL mode that is written while versions are made stays whole, and is in the version when quiet."""
     mount.mount(QUIET)

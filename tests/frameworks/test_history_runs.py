@@ -82,6 +82,7 @@ def test_workers_of_a_strategy_make_no_versions(mount):
     assert not (run / "workertemp_1").exists()
 
 
+@passthrough_on
 def test_a_deleted_run_is_restored_and_purged(mount):
     """After `rm -rf` everything comes back bit for bit from the directory above, until it is purged."""
     mount.mount(QUIET)
@@ -118,6 +119,7 @@ def contents(folder: Path) -> dict:
     return {name: {key: entry[key] for key in kept if key in entry} for name, entry in witness.tree(folder).items()}
 
 
+@passthrough_on
 def test_nobody_sees_the_history_who_does_not_ask(mount, tmp_path):
     """Tools that walk a run find the files of the training and nothing else."""
     mount.mount(QUIET)
