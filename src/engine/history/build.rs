@@ -154,9 +154,13 @@ impl Engine {
             return Ok((Made::Nothing, gone, seq));
         }
         let standing = walk.standing(&about.trigger)?;
-        let progress = walk.progress(snapshot.dir)?;
+        let mut progress = walk.progress(snapshot.dir)?;
         let (run_id, run) = self.run_of_moment(snapshot, walk)?;
         let before = self.all_versions(run_id)?;
+        if let (false, Some(same)) = (new, before.last()) {
+            // A version by hand of what the one before has: training is where it was.
+            progress.add(same.step, same.epoch, same.metrics.clone());
+        }
         let mut version = describe(&run, before.last(), about, &top, standing, progress);
         self.doubt_after_reboot(snapshot, &mut version)?;
         let batch = std::mem::replace(&mut walk.batch, self.packs.writer()?);

@@ -182,7 +182,7 @@ impl Walk<'_> {
 
 impl Progress {
     /// Adds what is not known yet.
-    fn add(&mut self, step: Option<u64>, epoch: Option<u64>, metrics: BTreeMap<String, f64>) {
+    pub(super) fn add(&mut self, step: Option<u64>, epoch: Option<u64>, metrics: BTreeMap<String, f64>) {
         self.step = self.step.or(step);
         self.epoch = self.epoch.or(epoch);
         for (name, value) in metrics {

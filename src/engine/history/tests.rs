@@ -218,6 +218,17 @@ fn a_marker_makes_the_version_at_once_of_the_right_run() {
 }
 
 #[test]
+fn a_version_by_hand_of_nothing_new_tells_the_step_of_what_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    world.save(ROOT, "step_7.npy", &npy(1));
+    assert_eq!(world.versions(ROOT)[0].step, Some(7));
+    let (_, version) = world.engine.snapshot_now(ROOT, "snapshot", None).unwrap();
+    assert_eq!((version.number, version.step), (2, Some(7)));
+    drop(world.workers);
+}
+
+#[test]
 fn a_version_tells_the_step_of_what_it_holds_not_that_of_the_file_that_replaces_it() {
     let dir = tempfile::tempdir().unwrap();
     let world = open(dir.path(), Duration::from_secs(3600));
