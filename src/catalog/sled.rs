@@ -104,7 +104,12 @@ impl Store for SledStore {
             from.push(0);
         }
         let entries = self.guarded(|db| {
-            let entries = db.range(from..).take(limit);
+            // With an end: sled walks on over all that was deleted behind the prefix until it meets a key.
+            let entries = match end_of(&prefix) {
+                Some(end) => db.range(from..end),
+                None => db.range(from..),
+            };
+            let entries = entries.take(limit);
             // An error ends the walk but must not be dropped with the first foreign key.
             entries
                 .take_while(|entry| !matches!(entry, Ok((key, _)) if !key.starts_with(&prefix)))
@@ -188,4 +193,14 @@ fn failure_of(dir: &Path, error: ::sled::Error) -> Error {
         }
         other => Error::damaged(dir, format!("catalog: sled says: {other}")),
     }
+}
+
+/// The least key above all that begin with `prefix`; `None` when there is none.
+fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let at = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut end = prefix.get(..=at)?.to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    Some(end)
 }

@@ -141,6 +141,11 @@ impl Engine {
 
     /// A hot copy was never made durable, its chunks were: after a power cut only they count.
     fn drop_copy(&self, ino: Ino) -> Result<()> {
+        let content = self.ns.find(ino)?.and_then(|inode| inode.content().copied());
+        if let Some(Content::Both(hot, sealed)) = content {
+            // A version in the making may know the hot file only.
+            self.ns.redirect_snapshots(ino, hot, Content::Sealed(sealed))?;
+        }
         let (_, seq) = self.ns.set_content(ino, HotState::Cache, |inode| {
             if let Some(Content::Both(_, sealed)) = inode.content().copied() {
                 inode.body = Body::File(Content::Sealed(sealed));

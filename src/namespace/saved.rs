@@ -6,6 +6,7 @@
 //! each key that changes while a version is in the making.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -21,7 +22,7 @@ pub(super) struct Saved {
 #[derive(Debug, Default)]
 struct State {
     /// By key, the snapshots that have saved it, in order.
-    by_key: HashMap<Arc<[u8]>, Vec<SnapshotId>>,
+    by_key: BTreeMap<Arc<[u8]>, Vec<SnapshotId>>,
     by_snapshot: HashMap<SnapshotId, Vec<Arc<[u8]>>>,
     /// By the youngest snapshot that may need them.
     captured: BTreeMap<SnapshotId, Vec<HotId>>,
@@ -69,6 +70,16 @@ impl Saved {
         ids.iter().copied().filter(|other| *other >= id).collect()
     }
 
+    /// The keys below `prefix` that snapshots from `id` on have saved, and these, oldest first: it costs what has changed
+    /// there, however many snapshots there are.
+    pub(super) fn below(&self, id: SnapshotId, prefix: &[u8]) -> Vec<(Arc<[u8]>, Vec<SnapshotId>)> {
+        let state = self.state.read();
+        let from = state.by_key.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
+        let below = from.take_while(|(key, _)| key.starts_with(prefix));
+        let since = below.map(|(key, ids)| (key.clone(), ids.iter().copied().filter(|other| *other >= id)));
+        since.map(|(key, ids)| (key, ids.collect())).collect()
+    }
+
     /// Every key that snapshot `id` has saved.
     pub(super) fn keys(&self, id: SnapshotId) -> Vec<Arc<[u8]>> {
         self.state.read().by_snapshot.get(&id).cloned().unwrap_or_default()
@@ -100,6 +111,8 @@ mod tests {
             saved.add(id, b"k");
         }
         assert_eq!(saved.from(3, b"k"), [5, 9]);
+        assert_eq!(saved.below(3, b"k"), [(Arc::from(&b"k"[..]), vec![5, 9])]);
+        assert!(saved.below(3, b"l").is_empty());
         assert!(saved.has(5, b"k") && !saved.has(3, b"k") && !saved.has(5, b"other"));
         saved.forget(5);
         assert_eq!(saved.from(3, b"k"), [9]);

@@ -343,17 +343,6 @@ impl Namespace {
         View { ns: self, id }
     }
 
-    /// Snapshot `id` and the younger ones, oldest first: where what `id` sees may have been saved.
-    pub(super) fn snapshots_from(&self, id: SnapshotId) -> Vec<SnapshotId> {
-        self.naming()
-            .snapshots
-            .active
-            .iter()
-            .map(|snapshot| snapshot.id)
-            .filter(|other| *other >= id)
-            .collect()
-    }
-
     /// The number under key `key` of the catalog.
     pub fn number(&self, key: &[u8]) -> Result<Option<u64>> {
         super::number(&self.meta, key)

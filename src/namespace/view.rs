@@ -34,15 +34,15 @@ impl View<'_> {
     /// All entries below `prefix` by key.
     fn all(&self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
         let mut all: BTreeMap<_, _> = scan_all(&self.ns.meta, prefix)?.into_iter().collect();
-        // After the present ones: what has changed since is here. The oldest word counts, so it comes last.
-        for id in self.ns.snapshots_from(self.id).into_iter().rev() {
-            let own = keys::all_saved(id).len();
-            for (key, old) in scan_all(&self.ns.meta, &keys::saved(id, prefix))? {
-                let key = key.get(own..).unwrap_or_default().to_vec();
+        // After the present ones: what has changed since is here. The oldest word counts.
+        for (key, ids) in self.ns.saved.below(self.id, prefix) {
+            for id in ids {
+                let Some(old) = self.ns.meta.get(&keys::saved(id, &key))? else { continue };
                 match decode_saved(&old) {
-                    Some(old) => all.insert(key, old),
-                    None => all.remove(&key),
+                    Some(old) => all.insert(key.to_vec(), old),
+                    None => all.remove(&*key),
                 };
+                break;
             }
         }
         Ok(all)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::Engine;
 use super::build::Made;
-use super::tests::{World, npy, open, open_idle};
+use super::tests::{World, npy, open, open_after_boot, open_idle};
 use super::trigger::Wanted;
 use crate::catalog::keys::{Ino, ROOT};
 use crate::namespace::Caller;
@@ -201,5 +201,20 @@ fn a_file_that_got_its_name_by_a_link_makes_a_version() {
     engine.unlink(ROOT, b"a.npy.tmp").unwrap();
     engine.finish_versions("quiet", Duration::ZERO).unwrap();
     let version = build(engine);
+    assert_eq!(world.read(&version, &["a.npy"]).unwrap(), npy(1));
+}
+
+#[test]
+fn a_power_cut_drops_a_hot_copy_and_the_moment_sees_what_was_sealed_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_after_boot(dir.path(), 1);
+    world.save(ROOT, "a.npy", &npy(1));
+    moment(&world.engine, ROOT);
+    moment(&world.engine, ROOT);
+    build(&world.engine);
+    world.engine.sync_names().unwrap();
+    drop(world);
+    let world = open_after_boot(dir.path(), 2);
+    let version = build(&world.engine);
     assert_eq!(world.read(&version, &["a.npy"]).unwrap(), npy(1));
 }

@@ -36,7 +36,18 @@ pub(super) fn open_idle(dir: &Path, settle: Duration) -> World {
     World { workers: Workers::none(&engine), engine }
 }
 
+/// The same on a machine that has been booted `boot` times.
+pub(super) fn open_after_boot(dir: &Path, boot: u8) -> World {
+    let meta = crate::meta::Options { boot: Some([boot; 16]), ..Default::default() };
+    let engine = engine_with(dir, Duration::from_secs(3600), meta);
+    World { workers: Workers::none(&engine), engine }
+}
+
 fn engine(dir: &Path, settle: Duration) -> Arc<Engine> {
+    engine_with(dir, settle, crate::meta::Options::default())
+}
+
+fn engine_with(dir: &Path, settle: Duration, meta: crate::meta::Options) -> Arc<Engine> {
     let options = Options {
         settle,
         hot_cache_bytes: 0,
@@ -44,7 +55,7 @@ fn engine(dir: &Path, settle: Duration) -> Arc<Engine> {
         threads: 1,
         hydrate_threads: 1,
         hot: None,
-        meta: crate::meta::Options::default(),
+        meta,
         history: HistoryOptions { settle, ..HistoryOptions::default() },
     };
     Engine::start(dir, options, ME, &Silent).unwrap()
