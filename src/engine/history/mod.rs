@@ -28,6 +28,8 @@ mod writers;
 #[cfg(test)]
 mod moment_tests;
 #[cfg(test)]
+mod stress_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
