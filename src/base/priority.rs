@@ -1,5 +1,8 @@
 //! Background work that training does not feel.
 
+use std::os::unix::thread::JoinHandleExt;
+use std::thread::JoinHandle;
+
 /// Puts the calling thread at the lowest CPU (`SCHED_IDLE`) and I/O (idle class) priority.
 ///
 /// Both are requests: a container may forbid them, and then the thread works at normal priority.
@@ -11,6 +14,16 @@ pub fn make_thread_idle() {
 /// Puts the calling thread back at normal priority: somebody waits for what it does. A request, as above.
 pub fn make_thread_normal() {
     schedule(libc::SCHED_OTHER, 0);
+}
+
+/// Puts another thread back at normal CPU priority. A request, as above; one that has ended is left alone.
+pub fn hurry_thread(thread: &JoinHandle<()>) {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the handle is not joined yet, so the thread's id is valid; `param` outlives the call.
+    let done = unsafe { libc::pthread_setschedparam(thread.as_pthread_t(), libc::SCHED_OTHER, &raw const param) };
+    if done != 0 {
+        tracing::debug!("a thread keeps its priority (pthread_setschedparam {done})");
+    }
 }
 
 fn schedule(policy: libc::c_int, io_priority: libc::c_int) {

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 
 use super::Engine;
+use crate::base::priority::hurry_thread;
 use crate::base::{Error, IoContext, Result};
 
 /// The running threads of one engine.
@@ -69,7 +70,10 @@ impl Workers {
         self.engine.reclaim.stop();
         self.engine.wake_sync.now();
         self.engine.grave.stop();
-        for thread in self.threads.lock().drain(..) {
+        let mut threads = self.threads.lock();
+        // On a busy machine an idle one would not come to its end in time.
+        threads.iter().for_each(hurry_thread);
+        for thread in threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a background thread had panicked");
             }

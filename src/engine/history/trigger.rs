@@ -120,25 +120,27 @@ impl Engine {
     fn settle_due(&self, trigger: &str) -> Result<()> {
         let settle = self.options.history.settle;
         let due = self.history.bursts.lock().due(Instant::now(), settle);
-        for run in due {
-            let moved = self.regroup(run)?;
-            let hurry = self.history.bursts.lock().hurry;
-            if moved || (!hurry && self.is_being_written(run)?) {
-                self.history.bursts.lock().postpone(run, Instant::now());
-                continue;
-            }
-            match self.begin_version(run, Wanted::by(trigger)) {
-                Err(Error::Errno(libc::ENOENT)) => {
-                    // The directory went away meanwhile, and its files with it.
-                    let mut bursts = self.history.bursts.lock();
-                    let gone: Vec<_> =
-                        bursts.files().into_iter().filter(|(_, fresh)| fresh.run == run).collect();
-                    bursts.forget_unchanged(&gone);
-                }
-                other => drop(other?),
-            }
+        // One run that cannot be settled keeps no other from it.
+        due.into_iter().map(|run| self.settle_run(run, trigger)).fold(Ok(()), Result::and)
+    }
+
+    fn settle_run(&self, run: Ino, trigger: &str) -> Result<()> {
+        let moved = self.regroup(run)?;
+        let hurry = self.history.bursts.lock().hurry;
+        if moved || (!hurry && self.is_being_written(run)?) {
+            self.history.bursts.lock().postpone(run, Instant::now());
+            return Ok(());
         }
-        Ok(())
+        match self.begin_version(run, Wanted::by(trigger)) {
+            Err(Error::Errno(libc::ENOENT)) => {
+                // The directory went away meanwhile, and its files with it.
+                let mut bursts = self.history.bursts.lock();
+                let gone: Vec<_> = bursts.files().into_iter().filter(|(_, fresh)| fresh.run == run).collect();
+                bursts.forget_unchanged(&gone);
+                Ok(())
+            }
+            other => other.map(drop),
+        }
     }
 
     /// Files may have been renamed into another run since they were noted: true if nothing is left for `run`.
