@@ -10,6 +10,8 @@ pub use super::temporary::is_temporary;
 
 /// A bare step has at most as many digits as `u64::MAX`.
 const STEP_DIGITS_MAX: usize = 20;
+/// A name of hexadecimal digits alone is a hash from so many on.
+const HASH_DIGITS_MIN: usize = 32;
 
 /// What a name tells of the checkpoint that it belongs to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,7 +25,12 @@ pub struct NameFacts {
 }
 
 /// The facts of one name: `epoch=3-step=100-val_loss=0.12.ckpt`, `iter_0001000`, `ckpt-12.index`.
+///
+/// A hash tells nothing, whatever its digits happen to look like: Orbax names its data files by 32 random ones.
 pub fn facts_of(name: &[u8]) -> NameFacts {
+    if name.len() >= HASH_DIGITS_MIN && name.iter().all(u8::is_ascii_hexdigit) {
+        return NameFacts::default();
+    }
     let found = scan(name);
     NameFacts { step: found.step.or(found.numbered), epoch: found.epoch, metrics: found.metrics }
 }
@@ -74,6 +81,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_hash_tells_no_step() {
+        let path: [&[u8]; 4] = [b"2", b"default", b"d", b"0a3b7ba278a821575a009663582b8fd5"];
+        assert_eq!(facts_of_path(&path).step, Some(2));
+        assert_eq!(facts_of(b"step_00000000000000000000000000000007").step, Some(7));
+    }
 
     fn told(name: &str) -> (Option<u64>, Option<u64>, Vec<(String, f64)>) {
         let facts = facts_of(name.as_bytes());

@@ -57,8 +57,8 @@ def test_torch(mount):
     mount.mount(QUIET)
     run = mount.path / "exp"
     model = run / "model.pt"
-    full = 24 * 4 << 20
-    kill_in_the_middle(mount, "torch_large", run, lambda: BEGUN_BYTES < size(model) < full // 2)
+    full = 64 * 4 << 20
+    kill_in_the_middle(mount, "torch_large", run, lambda: BEGUN_BYTES < size(model) < full)
     assert size(model) < full, "it was killed too late"
     check_killed(mount, run)
     latest = run / ".snapshots/latest/model.pt"

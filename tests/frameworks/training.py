@@ -83,7 +83,7 @@ def torch_large(folder: Path, saves: int) -> None:
     resume = os.environ.get("RESUME")
     done = torch.load(resume)["step"] if resume else 0
     for step in range(done + 1, done + saves + 1):
-        state = {f"layer{n}": torch.full((1 << 20,), float(step * 100 + n)) for n in range(24)}
+        state = {f"layer{n}": torch.full((1 << 20,), float(step * 100 + n)) for n in range(64)}
         torch.save({"model": state, "step": step}, folder / "model.pt")
         saved(step - done)
 
