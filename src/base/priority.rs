@@ -20,7 +20,8 @@ pub fn make_thread_normal() {
 pub fn hurry_thread(thread: &JoinHandle<()>) {
     let param = libc::sched_param { sched_priority: 0 };
     // SAFETY: the handle is not joined yet, so the thread's id is valid; `param` outlives the call.
-    let done = unsafe { libc::pthread_setschedparam(thread.as_pthread_t(), libc::SCHED_OTHER, &raw const param) };
+    let done =
+        unsafe { libc::pthread_setschedparam(thread.as_pthread_t(), libc::SCHED_OTHER, &raw const param) };
     if done != 0 {
         tracing::debug!("a thread keeps its priority (pthread_setschedparam {done})");
     }

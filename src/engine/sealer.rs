@@ -25,8 +25,8 @@ use crate::seal::write;
 pub const SMALL_MAX_BYTES: u64 = 64 << 10;
 /// A batch is made durable at this size even when more files are due.
 const BATCH_MAX_BYTES: u64 = 256 << 20;
-/// How long a file that a version is being made of waits, at least.
-const AWAITS_VERSION: Duration = Duration::from_millis(500);
+/// How long a file that a version is being made of waits.
+const AWAITS_VERSION: Duration = Duration::from_millis(200);
 /// How long a file that could not be sealed waits.
 const FAILED: Duration = Duration::from_secs(30);
 
@@ -151,10 +151,10 @@ impl Engine {
             return Ok(None);
         }
         if self.awaits_version(&inode)? {
-            // The version that is to hold it seals it.
-            let small = self.hot.attr(hot)?.size < SMALL_MAX_BYTES;
-            let wait = if small { FAILED } else { AWAITS_VERSION };
-            self.queue.again(ino, self.options.settle.max(wait));
+            // The version that is to hold it seals it; without one a small file is as well where it is.
+            if self.hot.attr(hot)?.size >= SMALL_MAX_BYTES {
+                self.queue.again(ino, AWAITS_VERSION);
+            }
             return Ok(None);
         }
         let (path, file) = (self.hot.path(hot), self.hot.open_unseen(hot)?);
