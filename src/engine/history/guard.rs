@@ -5,6 +5,7 @@
 
 use super::super::Engine;
 use super::super::live::Way;
+use super::burst::{Fresh, Save};
 use super::trigger::Wanted;
 use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
@@ -23,15 +24,15 @@ impl Engine {
         let Ok((run, save)) = self.save_of(name, dir) else { return Ok(()) };
         let other = self.history.bursts.lock().has_other_save(run, &save);
         // Ranks that are slower than the first one still write theirs.
-        if other && !self.is_being_written(run).unwrap_or(true) {
+        if other && !self.is_being_written(run, None).unwrap_or(true) {
             self.begin_version(run, Wanted::by("next-save"))?;
         }
         Ok(())
     }
 
-    /// Whether somebody writes checkpoint content below `run`, and has done so lately.
-    pub(super) fn is_being_written(&self, run: Ino) -> Result<bool> {
-        for live in self.live.open() {
+    /// Whether somebody writes checkpoint content below `run`, other than file `except`, and has done so lately.
+    pub(super) fn is_being_written(&self, run: Ino, except: Option<Ino>) -> Result<bool> {
+        for live in self.live.open().into_iter().filter(|live| Some(live.ino) != except) {
             let hot = live.way().as_ref().and_then(Way::hot).map(|hot| hot.id);
             // Without waiting for an inode's state: whoever makes a file must not wait for another one to be hydrated.
             let (true, Some(hot)) = (live.may_be_written(), hot) else { continue };
@@ -52,24 +53,35 @@ impl Engine {
 
     /// The name `name` of `ino` is about to be removed.
     pub(in super::super) fn before_unlink(&self, parent: Ino, name: &[u8]) -> Result<()> {
-        if self.history.bursts.lock().is_empty() {
-            return Ok(());
-        }
         let Some(entry) = self.ns.entry(parent, name)? else { return Ok(()) };
         let fresh = self.history.bursts.lock().get(entry.ino);
-        let Some(fresh) = fresh else { return Ok(()) };
+        let writers = if fresh.is_none() { self.writers(entry.ino) } else { 0 };
+        if fresh.is_none() && writers == 0 {
+            return Ok(());
+        }
         let Some(inode) = self.ns.find(entry.ino)? else { return Ok(()) };
         if inode.nlink > 1 {
             return Ok(());
         }
-        // Made and removed before anything else was completed: a temporary file.
-        let temporary = !self.history.bursts.lock().has_newer(&fresh)
-            || self.chain(parent)?.iter().map(|(_, name)| name.as_slice()).chain([name]).any(is_temporary);
-        if !temporary {
-            self.before_destroyed(entry.ino, 0, "delete")?;
+        if !self.is_passing(parent, name, entry.ino, fresh)? {
+            self.before_destroyed(entry.ino, writers, "delete")?;
         }
         self.history.bursts.lock().forget(entry.ino);
         Ok(())
+    }
+
+    /// Whether a file that is removed was a temporary one: by its name, or made and removed before anything else was
+    /// completed in its run. A name that tells a step or epoch is none, and a newer file may be complete though the
+    /// kernel has not told of its close yet.
+    fn is_passing(&self, parent: Ino, name: &[u8], ino: Ino, fresh: Option<Fresh>) -> Result<bool> {
+        if self.chain(parent)?.iter().map(|(_, name)| name.as_slice()).chain([name]).any(is_temporary) {
+            return Ok(true);
+        }
+        let (run, save) = self.save_of(name, parent)?;
+        let newer = fresh.is_some_and(|fresh| self.history.bursts.lock().has_newer(&fresh));
+        // A writer that cannot be looked at counts: a version too many is better than a checkpoint lost.
+        let written = || self.is_being_written(run, Some(ino)).unwrap_or(true);
+        Ok(!newer && save == Save::default() && !written())
     }
 
     /// The bytes of `ino`, which `writers` handles may write, are about to go: if they are whole checkpoint content that is

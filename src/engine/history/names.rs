@@ -85,7 +85,7 @@ impl Engine {
         }
     }
 
-    fn writers(&self, ino: Ino) -> usize {
+    pub(super) fn writers(&self, ino: Ino) -> usize {
         self.live.get(ino).lock().writers
     }
 }

@@ -127,7 +127,7 @@ impl Engine {
     fn settle_run(&self, run: Ino, trigger: &str) -> Result<()> {
         let moved = self.regroup(run)?;
         let hurry = self.history.bursts.lock().hurry;
-        if moved || (!hurry && self.is_being_written(run)?) {
+        if moved || (!hurry && self.is_being_written(run, None)?) {
             self.history.bursts.lock().postpone(run, Instant::now());
             return Ok(());
         }
