@@ -1,7 +1,7 @@
 //! Closing files.
 //!
-//! Order: history hears of the last writer's file, the handle is gone, the inode's way with the last one; then the inode is let go, and whoever lets
-//! go of an orphan last erases it; then the last writer's file waits to be sealed.
+//! Order: history hears of the last writer's file, the handle is gone, the inode's way with the last one; then the inode
+//! is let go, and whoever lets go of an orphan last erases it; then the last writer's file waits to be sealed.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Ending in order, in bounded time.
 //!
-//! Order: no more requests come (the mount is gone), the last versions are recorded, workers end, all hot files are made durable with one
-//! system call, then the journal. If the disk is too slow for that, names are still made durable, and
+//! Order: no more requests come (the mount is gone), the last versions are recorded, workers end, all hot files are made
+//! durable with one system call, then the journal. If the disk is too slow for that, names are still made durable, and
 //! the next mount recovers as after a kill.
 
 use std::sync::Arc;

@@ -126,36 +126,6 @@ impl<'a> Trees<'a> {
         }
         Ok(())
     }
-
-    /// Hands the ids of all nodes from `tree` down to `node` (false: it and what is below is known already), and of all
-    /// contents to `content`.
-    pub fn ids(
-        &self,
-        tree: &ChunkId,
-        node: &mut dyn FnMut(ChunkId) -> bool,
-        content: &mut dyn FnMut(ChunkId) -> Result<()>,
-    ) -> Result<()> {
-        let mut todo = vec![*tree];
-        while let Some(id) = todo.pop() {
-            if !node(id) {
-                continue;
-            }
-            match self.node(&id)? {
-                Node::Fan(buckets) => todo.extend(buckets.into_iter().flatten()),
-                Node::About(_) => {}
-                Node::Leaf(entries) => {
-                    for entry in entries {
-                        match entry.body {
-                            Body::Dir { tree, .. } => todo.push(tree),
-                            Body::File { content: id, .. } => content(id)?,
-                            Body::Symlink(_) | Body::Special(_) => {}
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
