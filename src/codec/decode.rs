@@ -4,16 +4,22 @@
 //! stored checksum before and the hash after.
 
 use super::encoding::{Codec, Encoding, Malformed};
-use super::lz;
+use super::{delta, lz, rot};
 
-/// Fills `out`, whose length is the blob's raw length, from the `stored` bytes.
-pub fn decode(encoding: &Encoding, stored: &[u8], out: &mut [u8]) -> Result<(), Malformed> {
+/// Fills `out`, whose length is the blob's raw length, from the `stored` bytes; `base` are the raw bytes of the blob that
+/// the encoding names as its base, if it names one.
+pub fn decode(
+    encoding: &Encoding,
+    stored: &[u8],
+    base: Option<&[u8]>,
+    out: &mut [u8],
+) -> Result<(), Malformed> {
     let codec = Codec::from_number(encoding.codec).ok_or(Malformed("unknown codec"))?;
     if encoding.version != 1 {
         return Err(Malformed("unknown version of a codec"));
     }
-    if encoding.base.is_some() {
-        return Err(Malformed("a base where the codec has none"));
+    if encoding.base.is_some() != (codec == Codec::Delta) || encoding.base.is_some() != base.is_some() {
+        return Err(Malformed("a base where the codec has none, or none where it needs one"));
     }
     match codec {
         Codec::Raw if stored.len() == out.len() => out.copy_from_slice(stored),
@@ -23,6 +29,8 @@ pub fn decode(encoding: &Encoding, stored: &[u8], out: &mut [u8]) -> Result<(), 
             _ => return Err(Malformed("a constant that is not one byte")),
         },
         Codec::Zstd => lz::unsqueeze(stored, out)?,
+        Codec::Rot => rot::decode(encoding, stored, out)?,
+        Codec::Delta => delta::decode(encoding, stored, base.unwrap_or_default(), out)?,
     }
     Ok(())
 }
@@ -42,7 +50,7 @@ mod tests {
 
     fn back(encoding: &Encoding, stored: &[u8], len: usize) -> Result<Vec<u8>, Malformed> {
         let mut out = vec![0xA5; len];
-        decode(encoding, stored, &mut out).map(|()| out)
+        decode(encoding, stored, None, &mut out).map(|()| out)
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub enum Codec {
     Constant = 1,
     /// One zstd frame.
     Zstd = 2,
+    /// Float planes, each by itself: `codec/rot`.
+    Rot = 3,
+    /// What differs from the elements of a base: `codec/delta`.
+    Delta = 4,
 }
 
 impl Codec {
@@ -29,6 +33,8 @@ impl Codec {
             0 => Some(Codec::Raw),
             1 => Some(Codec::Constant),
             2 => Some(Codec::Zstd),
+            3 => Some(Codec::Rot),
+            4 => Some(Codec::Delta),
             _ => None,
         }
     }

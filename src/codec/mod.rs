@@ -4,9 +4,11 @@
 //! new format, and stored blobs are encoded anew without a new name. Decoding is total and writes exactly the raw length.
 
 pub mod decode;
+mod delta;
 pub mod encode;
 pub mod encoding;
 mod lz;
+mod rot;
 mod sample;
 
 pub use decode::decode;

@@ -63,7 +63,7 @@ impl OpenPack<'_> {
             let (header, blob) = self.stored(at, buffers)?;
             let stored = stored_bytes(&header, &blob);
             self.check_header(id, at, &header)?;
-            let done = codec::decode(&header.encoding, stored, &mut raw);
+            let done = codec::decode(&header.encoding, stored, None, &mut raw);
             if let Err(error) = done {
                 return Err(self.wrong(at, &header, stored, &error.to_string()));
             }
