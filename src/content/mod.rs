@@ -3,4 +3,5 @@
 pub mod cut;
 pub mod hash;
 pub mod manifest;
+pub mod pair;
 pub mod tree;

@@ -19,6 +19,7 @@ pub mod open;
 pub mod passthrough;
 pub mod reclaim;
 pub mod recover;
+pub mod reencode;
 pub mod sealer;
 pub mod setattr;
 pub mod shutdown;
@@ -126,6 +127,7 @@ pub struct Engine {
     wake_sync: sync::Wake,
     history: history::History,
     reclaim: reclaim::Reclaim,
+    reencode: reencode::Reencode,
     /// The boot that this mount runs in.
     boot: String,
 }

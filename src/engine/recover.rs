@@ -71,6 +71,7 @@ impl Engine {
             wake_sync: sync::Wake::default(),
             history,
             reclaim: super::reclaim::Reclaim::default(),
+            reencode: super::reencode::Reencode::default(),
             boot,
             options,
         };

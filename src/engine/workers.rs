@@ -19,7 +19,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts sealing, syncing, making versions and reclaiming.
+    /// Starts sealing, syncing, making versions, encoding them anew and reclaiming.
     pub fn start(engine: &Arc<Engine>) -> Result<Workers> {
         let workers = Workers::none(engine);
         let stop = workers.stop.clone();
@@ -31,6 +31,7 @@ impl Workers {
             ("settle", Engine::settle_loop as fn(&Engine)),
             ("versions", Engine::build_loop),
             ("reclaim", Engine::reclaim_loop),
+            ("reencode", Engine::reencode_loop),
             ("pressure", Engine::pressure_loop),
         ] {
             let engine = engine.clone();
@@ -68,6 +69,7 @@ impl Workers {
         self.engine.queue.stop();
         self.engine.history.stop();
         self.engine.reclaim.stop();
+        self.engine.reencode.stop();
         self.engine.wake_sync.now();
         self.engine.grave.stop();
         let mut threads = self.threads.lock();

@@ -3,7 +3,7 @@
 //! Contents of files that are there now are marked first, so that what only history holds can be told. A root is walked
 //! once, however many versions share it. Memory: about 40 bytes a chunk. Chunks are told apart by eight bytes of their ids:
 //! one too many may be kept, none too few. Roots are told apart by whole ids, because taking one for another would lose
-//! what only that one names.
+//! what only that one names. What is stored as a delta needs its base, whoever else does ([`Live::set_deltas`]).
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,8 +11,8 @@ use super::Pace;
 use crate::base::id::ChunkId;
 use crate::base::{Error, Result};
 use crate::content::tree::{Body, Node};
-use crate::pack::PackStore;
 use crate::pack::collect::is_damage;
+use crate::pack::{Deltas, PackStore};
 use crate::seal::stored;
 
 /// Roots that cannot be read, above which nothing is removed: this is no longer one bad sector.
@@ -41,6 +41,8 @@ struct Place {
 #[derive(Debug, Default)]
 pub struct Live {
     blobs: HashMap<u64, Place>,
+    /// Deltas that are not known to be in use.
+    deltas: Deltas,
 }
 
 impl Live {
@@ -61,6 +63,31 @@ impl Live {
             place.pack = pack;
         }
         (place.pack == pack).then_some(place.owner)
+    }
+
+    /// Tells what is stored as deltas: what these need is in use as long as they are.
+    pub fn set_deltas(&mut self, deltas: Deltas) {
+        self.deltas = deltas;
+        self.add_bases();
+    }
+
+    /// Adds the bases of deltas that are in use, and theirs. To be called when blobs were added.
+    pub fn add_bases(&mut self) {
+        let mut left = std::mem::take(&mut self.deltas);
+        loop {
+            let before = left.len();
+            left.retain(|(blob, base)| match self.blobs.get(blob).copied() {
+                Some(place) => {
+                    self.add(*base, place.owner);
+                    false
+                }
+                None => true,
+            });
+            if left.len() == before {
+                break;
+            }
+        }
+        self.deltas = left;
     }
 
     /// How many blobs are in use.
@@ -200,5 +227,18 @@ mod tests {
         assert_eq!(live.claim(&two, 9), None);
         assert!(live.contains(&one) && !live.contains(&two));
         assert_eq!((live.len(), live.is_empty()), (1, false));
+    }
+
+    #[test]
+    fn a_base_is_in_use_as_long_as_a_delta_that_is_and_a_chain_is_followed() {
+        let mut live = Live::default();
+        live.add(1, Owner::File);
+        live.set_deltas(vec![(3, 4), (2, 3), (1, 2), (8, 9)]);
+        let owner = |live: &Live, short| live.blobs.get(&short).map(|place| place.owner);
+        assert_eq!([1, 2, 3, 4].map(|short| owner(&live, short)), [Some(Owner::File); 4]);
+        assert_eq!([8, 9].map(|short| owner(&live, short)), [None; 2]);
+        live.add(8, Owner::History);
+        live.add_bases();
+        assert_eq!(owner(&live, 9), Some(Owner::History), "a batch has found 8 meanwhile");
     }
 }

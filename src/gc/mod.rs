@@ -1,6 +1,6 @@
 //! Garbage collection: what is in use, what is to be done about the rest, and doing it.
 //!
-//! Order: a collection begins; what is in use is marked; every record that the mark has seen is made durable (the
+//! Order: a collection begins; what is in use is marked, and the bases of what is stored as deltas; every record that the mark has seen is made durable (the
 //! caller's part); packs are surveyed and a plan is made; the packs that go are doomed, and the notes of batches are read;
 //! live blobs are copied and durable; only then are packs removed. Stopped or killed at any step, nothing in use is lost,
 //! and the next collection finds what is left over.

@@ -63,6 +63,7 @@ pub fn sweep(
     monitor.begin("reclaiming", plan.delete.iter().chain(&plan.rewrite).map(|pack| pack.bytes).sum());
     collection.doom(&all);
     collection.notes().into_iter().for_each(|short| live.add(short, Owner::File));
+    live.add_bases();
     let mut sweep = Sweep { store, collection, live, pace, monitor, swept: Swept::default(), done_bytes: 0 };
     sweep.delete(&plan.delete)?;
     let mut left = plan.rewrite.as_slice();

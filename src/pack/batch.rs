@@ -100,6 +100,24 @@ impl PackBatch {
         self.append(kind, id, encoding, raw_len, stored)
     }
 
+    /// Writes a blob anew as `stored`, what it differs from its base in, for one whose encoding takes more. Its raw bytes
+    /// are `raw_len` and decode by `encoding` from `stored` and the base, which is the caller's word.
+    ///
+    /// False, and nothing is written, when the base is about to go, or this batch has the blob.
+    pub fn put_delta(
+        &mut self,
+        id: ChunkId,
+        encoding: Encoding,
+        raw_len: usize,
+        stored: &[u8],
+    ) -> Result<bool> {
+        let Some(base) = encoding.base else { return Ok(false) };
+        if self.pending.contains(&id) || self.pending.contains(&base) || !self.contains(&base)? {
+            return Ok(false);
+        }
+        self.put_encoded(Kind::Chunk, id, encoding, raw_len, stored).map(|put| put != Put::Known)
+    }
+
     fn append(
         &mut self,
         kind: Kind,

@@ -55,9 +55,8 @@ impl State {
 
     pub(super) fn insert(&mut self, pack: u32, entries: &[PackEntry]) {
         self.recent_packs.insert(pack);
-        for PackEntry { id, offset, len, raw_len, .. } in entries {
-            let at = Location { pack, offset: *offset, len: *len, raw_len: *raw_len };
-            self.recent.insert((*id, pack), at);
+        for entry in entries {
+            self.recent.insert((entry.id, pack), entry.at(pack));
         }
     }
 }

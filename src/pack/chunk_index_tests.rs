@@ -20,7 +20,15 @@ fn a_merge_that_was_cut_short_leaves_nothing_and_loses_nothing() {
     let chunks = open(BTreeMap::new());
     let id = |pack: u32, n: u32| chunk_id(&(u64::from(pack) << 32 | u64::from(n)).to_le_bytes());
     for pack in 1..=4 {
-        let entry = |n| PackEntry { id: id(pack, n), offset: n, len: 99, raw_len: 50, kind: Kind::Chunk };
+        let entry = |n| PackEntry {
+            id: id(pack, n),
+            offset: n,
+            len: 99,
+            raw_len: 50,
+            kind: Kind::Chunk,
+            codec: 0,
+            has_base: n % 2 == 1,
+        };
         chunks.add(pack, 1000 + pack, &(0..RECENT_ENTRIES as u32).map(entry).collect::<Vec<_>>());
         chunks.keep_up().unwrap();
         for name in names(&index) {
@@ -37,7 +45,7 @@ fn a_merge_that_was_cut_short_leaves_nothing_and_loses_nothing() {
     assert_eq!(names(&index), merged, "the merged files are gone");
     for pack in 1..=4 {
         for n in (0..RECENT_ENTRIES as u32).step_by(501) {
-            let at = Location { pack, offset: n, len: 99, raw_len: 50 };
+            let at = Location { pack, offset: n, len: 99, raw_len: 50, has_base: n % 2 == 1 };
             assert_eq!(again.find(&id(pack, n)).unwrap(), [at]);
         }
     }

@@ -8,7 +8,6 @@ use std::fs::{self, File};
 
 use super::buffers::Buffer;
 use super::format::{BlobHeader, PackEntry};
-use super::index::Location;
 use super::reader;
 use super::store::PackStore;
 use crate::base::id::ChunkId;
@@ -97,9 +96,7 @@ impl PackStore {
 
     /// One blob of a pack as it is stored. [`Error::Damaged`] when its header or its stored bytes do not verify.
     pub fn encoded(&self, pack: u32, entry: &PackEntry) -> Result<Blob> {
-        let PackEntry { id, offset, len, raw_len, .. } = *entry;
-        let at = Location { pack, offset, len, raw_len };
-        self.fetch_at(&at, |pack, at| pack.encoded(&id, at, self.buffers()))
+        self.fetch_at(&entry.at(pack), |pack, at| pack.encoded(&entry.id, at, self.buffers()))
     }
 
     /// Deletes packs, whose blobs nobody needs there: each is forgotten by the index, then deleted.

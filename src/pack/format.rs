@@ -21,7 +21,7 @@ pub const BLOB_MAGIC: [u8; 4] = *b"CKB1";
 
 const PACK_MAGIC: [u8; 8] = *b"CKPTPACK";
 const FOOT_MAGIC: [u8; 8] = *b"CKPTFOOT";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HAS_BASE: u8 = 1;
 
 /// What a blob is for; the number is stored.
@@ -129,6 +129,10 @@ pub struct PackEntry {
     pub raw_len: u32,
     /// What the blob is for.
     pub kind: Kind,
+    /// The number of its codec.
+    pub codec: u8,
+    /// Whether another blob is needed to decode it.
+    pub has_base: bool,
 }
 
 /// The first bytes of pack `number`.
@@ -145,7 +149,7 @@ pub fn encode_footer(number: u32, offset: u32, entries: &[PackEntry]) -> Vec<u8>
     let mut out = Vec::with_capacity(entries.len() * ENTRY + TRAILER);
     for entry in entries {
         out.raw(&entry.id.0).u32(entry.offset).u32(entry.len).u32(entry.raw_len);
-        out.u8(entry.kind as u8).raw(&[0; 3]);
+        out.u8(entry.kind as u8).u8(entry.codec).u8(if entry.has_base { HAS_BASE } else { 0 }).u8(0);
     }
     let crc = crc32c::crc32c(&out);
     let start = out.len();
@@ -196,8 +200,9 @@ impl Trailer {
             let id = ChunkId(cursor.array()?);
             let (offset, len, raw_len) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
             let kind = Kind::from_number(cursor.u8()?)?;
-            cursor.take(3)?;
-            entries.push(PackEntry { id, offset, len, raw_len, kind });
+            let (codec, flags, _zero) = (cursor.u8()?, cursor.u8()?, cursor.u8()?);
+            let has_base = flags & HAS_BASE != 0;
+            entries.push(PackEntry { id, offset, len, raw_len, kind, codec, has_base });
         }
         Some(entries)
     }
@@ -239,13 +244,14 @@ mod tests {
 
     #[test]
     fn a_footer_comes_back_and_no_flipped_bit_passes() {
-        let entry = PackEntry { id: ChunkId([1; 32]), offset: 20, len: 99, raw_len: 200, kind: Kind::Chunk };
+        let (id, kind) = (ChunkId([1; 32]), Kind::Chunk);
+        let entry = PackEntry { id, offset: 20, len: 99, raw_len: 200, kind, codec: 4, has_base: true };
         let mut bytes = encode_footer(5, 119, &[entry, PackEntry { offset: 40, ..entry }]);
         let read = |bytes: &[u8]| {
             let (entries, trailer) = bytes.split_at(2 * ENTRY);
             Trailer::decode(trailer, 119 + bytes.len() as u64)?.entries(entries)
         };
-        assert_eq!(read(&bytes).map(|entries| entries[1].offset), Some(40));
+        assert_eq!(read(&bytes), Some(vec![entry, PackEntry { offset: 40, ..entry }]));
         for bit in 0..bytes.len() * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(read(&bytes), None, "bit {bit}");

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::format::PackEntry;
 use super::reader::read_exact;
 use crate::base::bytes::{Cursor, Put};
 use crate::base::id::ChunkId;
@@ -22,7 +23,9 @@ const TRAILER: usize = 48;
 /// Most bits of an id that choose a bucket.
 pub(super) const MAX_BITS: u32 = 24;
 const MAGIC: [u8; 8] = *b"CKPTINDX";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Set in the raw length, which is far shorter, when the blob has a base.
+const HAS_BASE: u32 = 1 << 31;
 
 /// Where a blob is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,16 @@ pub struct Location {
     pub len: u32,
     /// Bytes when decoded.
     pub raw_len: u32,
+    /// Whether another blob is needed to decode it.
+    pub has_base: bool,
+}
+
+impl PackEntry {
+    /// The place of this blob of `pack`.
+    pub fn at(&self, pack: u32) -> Location {
+        let PackEntry { offset, len, raw_len, has_base, .. } = *self;
+        Location { pack, offset, len, raw_len, has_base }
+    }
 }
 
 /// A pack that an index file covers.
@@ -68,13 +81,15 @@ pub(super) fn bucket_of(id: &ChunkId, bits: u32) -> usize {
 
 /// Appends the entry that says that `id` is at `at`.
 pub(super) fn encode_entry(id: &ChunkId, at: &Location, out: &mut Vec<u8>) {
-    out.raw(&id.0).u32(at.pack).u32(at.offset).u32(at.len).u32(at.raw_len);
+    let flags = if at.has_base { HAS_BASE } else { 0 };
+    out.raw(&id.0).u32(at.pack).u32(at.offset).u32(at.len).u32(at.raw_len | flags);
 }
 
 fn decode_entry(cursor: &mut Cursor<'_>) -> Option<IndexEntry> {
     let id = ChunkId(cursor.array()?);
     let (pack, offset, len, raw_len) = (cursor.u32()?, cursor.u32()?, cursor.u32()?, cursor.u32()?);
-    Some((id, Location { pack, offset, len, raw_len }))
+    let (raw_len, has_base) = (raw_len & !HAS_BASE, raw_len & HAS_BASE != 0);
+    Some((id, Location { pack, offset, len, raw_len, has_base }))
 }
 
 /// What follows the entries of an index file, docs/format.md.

@@ -102,7 +102,9 @@ mod tests {
         ids.sort_unstable();
         let mut writer = IndexWriter::create(dir, 7, u64::from(count)).unwrap();
         for (n, id) in (0..).zip(&ids) {
-            writer.push(&(*id, Location { pack: 3, offset: n, len: 60, raw_len: 5 })).unwrap();
+            writer
+                .push(&(*id, Location { pack: 3, offset: n, len: 60, raw_len: 5, has_base: false }))
+                .unwrap();
         }
         (writer.finish(vec![Cover { pack: 3, len: 1 << 20 }]).unwrap(), ids)
     }
@@ -161,7 +163,9 @@ mod tests {
         let begun = std::time::Instant::now();
         let mut writer = IndexWriter::create(dir.path(), 1, 10_000_000).unwrap();
         for n in 0..10_000_000 {
-            writer.push(&(id(n), Location { pack: 1, offset: 0, len: 60, raw_len: 5 })).unwrap();
+            writer
+                .push(&(id(n), Location { pack: 1, offset: 0, len: 60, raw_len: 5, has_base: false }))
+                .unwrap();
         }
         let index = writer.finish(Vec::new()).unwrap();
         println!(

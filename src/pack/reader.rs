@@ -23,6 +23,9 @@ use crate::content::hash;
 /// Bytes of the header of a blob without a base.
 const PLAIN_HEADER: usize = MAX_BLOB_HEADER - ChunkId::LEN;
 
+/// Gives the raw bytes of a base.
+pub type Base<'a> = dyn Fn(&ChunkId) -> Result<Arc<Buffer>> + 'a;
+
 /// A pack that is open for reading.
 #[derive(Clone, Copy)]
 pub struct OpenPack<'a> {
@@ -53,8 +56,15 @@ impl OpenPack<'_> {
     }
 
     /// The raw bytes of blob `id` at `at`, in a buffer of `buffers`. One read; what is stored as it is, is read straight
-    /// into the buffer that is returned.
-    pub fn read(&self, id: &ChunkId, at: &Location, buffers: &Arc<Buffers>) -> Result<Buffer> {
+    /// into the buffer that is returned. `base` gives the raw bytes of the blob that this one differs from, if it is
+    /// stored so.
+    pub fn read(
+        &self,
+        id: &ChunkId,
+        at: &Location,
+        buffers: &Arc<Buffers>,
+        base: &Base<'_>,
+    ) -> Result<Buffer> {
         if at.raw_len as usize > MAX_RAW {
             return Err(self.damaged(at, "impossible length"));
         }
@@ -63,13 +73,23 @@ impl OpenPack<'_> {
             let (header, blob) = self.stored(at, buffers)?;
             let stored = stored_bytes(&header, &blob);
             self.check_header(id, at, &header)?;
-            let done = codec::decode(&header.encoding, stored, None, &mut raw);
+            let base = header.encoding.base.as_ref().map(base).transpose()?;
+            let done = codec::decode(&header.encoding, stored, base.as_ref().map(|base| &base[..]), &mut raw);
             if let Err(error) = done {
                 return Err(self.wrong(at, &header, stored, &error.to_string()));
             }
             self.check_hash(id, at, &header, stored, &raw)?;
         }
         Ok(raw)
+    }
+
+    /// The header of the blob at `at`, whose stored bytes are not read.
+    pub fn head(&self, at: &Location) -> Result<BlobHeader> {
+        let mut head = [0; MAX_BLOB_HEADER];
+        let len = head.len().min(at.len as usize);
+        let head = head.get_mut(..len).unwrap_or_default();
+        read_exact(self.file, self.path, head, u64::from(at.offset), "the pack ends inside a blob")?;
+        BlobHeader::decode(head).ok_or_else(|| self.damaged(at, "header does not verify"))
     }
 
     /// Fills `raw` when the blob is as long as raw bytes and a header, and is just that; else false.

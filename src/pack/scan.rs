@@ -70,11 +70,13 @@ fn blob_at(file: &File, path: &Path, buffers: &Arc<Buffers>, at: u64, end: u64) 
     if at + blob_len > end {
         return Ok(Step::None);
     }
-    let place = Location { pack: 0, offset, len, raw_len: header.raw_len };
+    let place =
+        Location { pack: 0, offset, len, raw_len: header.raw_len, has_base: header.encoding.base.is_some() };
     match (OpenPack { file, path }).check(&place, buffers) {
         Ok(_) => {
-            let BlobHeader { id, raw_len, kind, .. } = header;
-            Ok(Step::Sound(PackEntry { id, offset, len, raw_len, kind }))
+            let BlobHeader { id, raw_len, kind, encoding, .. } = header;
+            let (codec, has_base) = (encoding.codec, encoding.base.is_some());
+            Ok(Step::Sound(PackEntry { id, offset, len, raw_len, kind, codec, has_base }))
         }
         Err(error @ Error::Damaged { .. }) => {
             tracing::warn!("{error}");

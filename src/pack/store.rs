@@ -25,6 +25,8 @@ use crate::base::id::ChunkId;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result, durable};
 
+/// A chain of bases that is longer is damage: a base is self-contained when something is made to rely on it.
+const MAX_DEPTH: u32 = 4;
 /// Packs that are held open for reading.
 const OPEN_PACKS: usize = 128;
 /// The cache is divided into shards of at least this many bytes, so that chunks of 1 MiB fit well.
@@ -124,7 +126,25 @@ impl PackStore {
 
     /// The raw bytes of blob `id`, past the cache: for whole files, which would push everything else out of it.
     pub fn read_uncached(&self, id: &ChunkId) -> Result<Buffer> {
-        self.fetch(id, |pack, at| pack.read(id, at, &self.buffers))
+        self.read_at_depth(id, 0)
+    }
+
+    fn read_at_depth(&self, id: &ChunkId, depth: u32) -> Result<Buffer> {
+        self.fetch(id, |pack, at| pack.read(id, at, &self.buffers, &|base| self.read_base(base, depth + 1)))
+    }
+
+    /// Past the cache, too: a base is needed once for each blob that differs from it, and these are kept themselves.
+    fn read_base(&self, id: &ChunkId, depth: u32) -> Result<Arc<Buffer>> {
+        if let Some(cached) = self.cache.get(id) {
+            return Ok(cached);
+        }
+        if depth > MAX_DEPTH {
+            return Err(Error::damaged(
+                self.path(),
+                format!("store: blob {id} is the base of too long a chain"),
+            ));
+        }
+        self.read_at_depth(id, depth).map(Arc::new)
     }
 
     /// Whether the raw bytes of blob `id` are in the cache.
@@ -142,7 +162,12 @@ impl PackStore {
         self.cache_bytes
     }
 
-    /// The header of blob `id`: how it is stored.
+    /// The header of blob `id`, whose stored bytes are not looked at.
+    pub fn head(&self, id: &ChunkId) -> Result<BlobHeader> {
+        self.fetch(id, |pack, at| pack.head(at))
+    }
+
+    /// The header of blob `id`, whose stored bytes verify: how it is stored.
     pub fn header(&self, id: &ChunkId) -> Result<BlobHeader> {
         self.fetch(id, |pack, at| pack.check(at, &self.buffers))
     }

@@ -100,7 +100,8 @@ impl PackWriter {
         self.file.write_all(&self.header).context("write", &self.temporary.path)?;
         self.file.write_all(stored).context("write", &self.temporary.path)?;
         self.offset += header.blob_len();
-        self.entries.push(PackEntry { id, offset, len, raw_len, kind });
+        let (codec, has_base) = (encoding.codec, encoding.base.is_some());
+        self.entries.push(PackEntry { id, offset, len, raw_len, kind, codec, has_base });
         Ok(len)
     }
 

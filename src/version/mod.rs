@@ -17,6 +17,7 @@ pub mod record;
 pub mod runs;
 mod scan;
 mod script;
+pub mod series;
 mod sha1;
 mod temporary;
 pub mod trees;

@@ -29,8 +29,16 @@ impl<'a> Trees<'a> {
 
     /// The node `id`.
     pub fn node(&self, id: &ChunkId) -> Result<Node> {
-        let bytes = self.packs.read(id)?;
-        Node::decode(&bytes).ok_or_else(|| {
+        self.decoded(id, &self.packs.read(id)?)
+    }
+
+    /// The node `id`, past the cache: all trees of all versions would push everything else out of it.
+    pub fn node_uncached(&self, id: &ChunkId) -> Result<Node> {
+        self.decoded(id, &self.packs.read_uncached(id)?)
+    }
+
+    fn decoded(&self, id: &ChunkId, bytes: &[u8]) -> Result<Node> {
+        Node::decode(bytes).ok_or_else(|| {
             Error::damaged(self.packs.path(), format!("store: tree node {id} is of no known form"))
         })
     }

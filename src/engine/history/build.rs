@@ -95,6 +95,7 @@ impl Engine {
     fn made(&self, snapshot: &Snapshot, made: Made) {
         if let Made::Version(run, version) = &made {
             tracing::info!("version {:06} of {:?} by {}", version.number, version.path, version.trigger);
+            self.reencode.wake();
             if let Err(error) = self.retain(*run) {
                 self.report(&error, "apply the retention policy");
             }

@@ -134,6 +134,13 @@ impl Queue {
     }
 }
 
+impl History {
+    /// Whether a version is in the making.
+    pub(super) fn is_busy(&self) -> bool {
+        self.queue.lock().is_busy()
+    }
+}
+
 impl super::Engine {
     /// How history is kept.
     pub fn history_options(&self) -> &HistoryOptions {

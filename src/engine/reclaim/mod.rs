@@ -150,6 +150,10 @@ impl Engine {
             self.reclaim.due.store(true, Ordering::Relaxed);
         }
         swept?;
+        if done.versions > 0 {
+            // What relied on them is to rely on what stays.
+            self.reencode.wake();
+        }
         if done.versions > 0 || done.bytes_freed > 0 {
             tracing::info!(
                 "reclaimed {} bytes, wrote {}: {} versions, {} runs, {} packs deleted, {} rewritten",
@@ -188,6 +192,7 @@ impl Engine {
         let packs = self.packs.packs();
         monitor.begin("finding what is in use", 0);
         let mut marked = self.mark(gone, &looked)?;
+        marked.live.set_deltas(self.packs.deltas(&packs)?);
         self.tell(marked.faults.iter());
         let skip = self.reclaim.skip.lock().clone();
         let survey = gc::survey(&self.packs, &packs, &mut marked, &skip, &looked)?;

@@ -74,7 +74,7 @@ impl Engine {
     }
 
     /// Whether somebody writes a file of some size right now.
-    fn is_saving(&self) -> bool {
+    pub(in super::super) fn is_saving(&self) -> bool {
         let now = Time::now().secs;
         self.live.open().iter().filter(|live| live.may_be_written()).any(|live| {
             let hot = live.way().as_ref().and_then(Way::hot).map(|hot| hot.id);
