@@ -69,7 +69,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::super::super::workers::Workers;
-    use super::super::tests::{LEN, ME, World, npy, open, options};
+    use super::super::super::world::{LEN, ME, World, npy, open, options};
     use super::*;
     use crate::catalog::keys::ROOT;
 
