@@ -8,7 +8,7 @@ use super::history::HistoryOptions;
 use super::workers::Workers;
 use super::{Engine, Options};
 use crate::base::monitor::Silent;
-use crate::catalog::keys::{Ino, ROOT, RunId};
+use crate::catalog::keys::{Ino, RunId};
 use crate::content::hash::chunk_id;
 use crate::content::tree::Body;
 use crate::namespace::Caller;

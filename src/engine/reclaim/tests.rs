@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::Engine;
 use super::super::workers::Workers;
-use super::super::world::{LEN, LONG, ME, World, npy, open, options};
+use super::super::world::{LEN, ME, World, npy, open, options};
 use super::How;
 use crate::base::Error;
 use crate::base::monitor::Silent;
-use crate::catalog::keys::{Ino, ROOT, RunId};
+use crate::catalog::keys::ROOT;
 use crate::gc::{self, Effort};
 use crate::version::record::Version;
 
