@@ -2,6 +2,7 @@
 //!
 //! What is stored is never longer than the raw bytes.
 
+use super::delta;
 use super::encoding::{Codec, Encoding};
 use super::lz::Squeezer;
 use super::sample::looks_random;
@@ -44,8 +45,14 @@ impl Encoder {
     /// Replaces `out` by what `raw` differs from `base` in and tells how it is encoded, but for the base, which is the
     /// caller's to name. `like` says how `raw` is stored by itself: its width and phase count. `None` when they have no
     /// floats or differ in length.
-    pub fn encode_delta(&mut self, _like: &Encoding, _raw: &[u8], _base: &[u8], _out: &mut Vec<u8>) -> Option<Encoding> {
-        None
+    pub fn encode_delta(
+        &mut self,
+        like: &Encoding,
+        raw: &[u8],
+        base: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Encoding> {
+        delta::encode(like, raw, base, out)
     }
 }
 
