@@ -2,6 +2,7 @@
 //!
 //! What is stored is never longer than the raw bytes.
 
+use super::delta;
 use super::encoding::{Codec, Encoding};
 use super::lz::Squeezer;
 use super::sample::looks_random;
@@ -46,12 +47,12 @@ impl Encoder {
     /// floats or differ in length.
     pub fn encode_delta(
         &mut self,
-        _like: &Encoding,
-        _raw: &[u8],
-        _base: &[u8],
-        _out: &mut Vec<u8>,
+        like: &Encoding,
+        raw: &[u8],
+        base: &[u8],
+        out: &mut Vec<u8>,
     ) -> Option<Encoding> {
-        None
+        delta::encode(like, raw, base, out)
     }
 }
 

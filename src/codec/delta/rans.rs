@@ -1,0 +1,106 @@
+//! Range asymmetric numeral systems, [`LANES`] of them interleaved.
+//!
+//! The method is Duda's (arXiv 1311.2540), the interleaving Giesen's (arXiv 1402.3392). Element `i` belongs to lane
+//! `i % LANES`. A state is below 2^32 and from [`LOWEST`] up; it moves 16 bits to or from one sequence of words that all
+//! lanes share. The encoder walks from the last element to the first and fills the words from their end, so that the
+//! decoder walks both forwards. The encoder begins with all states at [`LOWEST`]: there the decoder must arrive.
+
+use super::order::{SYMBOLS, escape, is_escape, parts};
+use super::table::{Frequencies, PRECISION, SLOTS};
+
+/// Independent states: enough for two vectors of sixteen.
+pub(super) const LANES: usize = 32;
+/// Where states begin and end, and below which they take a word.
+pub(super) const LOWEST: u32 = 1 << 16;
+/// What a blob whose symbols are all certain leaves.
+pub(super) const AT_REST: [u32; LANES] = [LOWEST; LANES];
+
+/// How the encoder steps over one symbol of one group.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Step {
+    /// 2^64 / frequency, rounded up, so that the high half of a product is the quotient.
+    inverse: u64,
+    /// Added to the state besides.
+    bias: u32,
+    /// Slots that are not the symbol's.
+    others: u16,
+    /// Slots of the symbol.
+    slots: u16,
+}
+
+impl Step {
+    fn new(start: u16, slots: u16) -> Self {
+        let others = SLOTS as u16 - slots.min(SLOTS as u16);
+        match slots {
+            0 => Step::default(),
+            // 2^64 does not fit: the quotient is one too small, which the bias makes up for.
+            1 => Step { inverse: u64::MAX, bias: u32::from(start + others), others, slots },
+            _ => Step { inverse: u64::MAX / u64::from(slots) + 1, bias: u32::from(start), others, slots },
+        }
+    }
+}
+
+/// The steps of one group; a symbol without a slot steps as its escape does.
+pub(super) fn steps(frequencies: &Frequencies) -> [Step; SYMBOLS] {
+    let mut start = 0;
+    let own = frequencies.map(|slots| {
+        let step = Step::new(start, slots);
+        start += slots;
+        step
+    });
+    std::array::from_fn(|symbol| {
+        let of = |symbol: usize| own.get(symbol).copied().unwrap_or_default();
+        if of(symbol).slots > 0 { of(symbol) } else { of(escape(symbol)) }
+    })
+}
+
+/// Encodes `keys`, each a group x [`SYMBOLS`] + symbol, from the last to the first, and fills `words` from its end.
+///
+/// Gives the states and the place of the first word. `words` is as long as `keys`: each takes one at most.
+pub(super) fn encode(keys: &[u16], steps: &[Step], words: &mut [u16]) -> ([u32; LANES], usize) {
+    let mut states = AT_REST;
+    let mut first = words.len();
+    let (rows, rest) = keys.as_chunks::<LANES>();
+    for row in std::iter::once(rest).chain(rows.iter().rev().map(|row| &row[..])) {
+        for (state, key) in states.iter_mut().zip(row).rev() {
+            let step = steps.get(usize::from(*key)).copied().unwrap_or_default();
+            let full = (*state >> (32 - PRECISION)) >= u32::from(step.slots);
+            // The word is written in any case and counted where it is one: no branch to mispredict.
+            if let Some(word) = words.get_mut(first.wrapping_sub(1)) {
+                *word = *state as u16;
+            }
+            first -= usize::from(full);
+            let x = if full { *state >> 16 } else { *state };
+            let quotient = (u128::from(x) * u128::from(step.inverse)) >> 64;
+            *state = x.wrapping_add(step.bias).wrapping_add(quotient as u32 * u32::from(step.others));
+        }
+    }
+    (states, first)
+}
+
+/// What a slot says to the decoder: 11 bits place within the symbol's slots, 11 bits their number less one, then sign,
+/// two bits of `top`, five bits of `low`.
+pub(super) type Slot = u32;
+
+/// Appends the slots of one group to `slots`.
+pub(super) fn unfold<const W: usize>(frequencies: &Frequencies, slots: &mut Vec<Slot>) {
+    for (symbol, count) in frequencies.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let parts = parts::<W>(symbol);
+        let what = parts.low << 3 | parts.top << 1 | parts.sign;
+        let same = what << (2 * PRECISION) | (u32::from(*count) - 1) << PRECISION;
+        slots.extend((0..u32::from(*count)).map(|place| same | place));
+    }
+}
+
+/// For each symbol how many low bits are stored raw, and [`ESCAPED`] where it is an escape.
+pub(super) fn raw_bits<const W: usize>(frequencies: &Frequencies) -> [u8; SYMBOLS] {
+    let mut symbol = 0;
+    frequencies.map(|slots| {
+        let written = if slots > 0 { symbol } else { escape(symbol) };
+        symbol += 1;
+        parts::<W>(written).low as u8 | if is_escape(written) { ESCAPED } else { 0 }
+    })
+}
+
+/// Marks the number of raw bits of an escape.
+pub(super) const ESCAPED: u8 = 0x80;
