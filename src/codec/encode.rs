@@ -44,7 +44,13 @@ impl Encoder {
     /// Replaces `out` by what `raw` differs from `base` in and tells how it is encoded, but for the base, which is the
     /// caller's to name. `like` says how `raw` is stored by itself: its width and phase count. `None` when they have no
     /// floats or differ in length.
-    pub fn encode_delta(&mut self, _like: &Encoding, _raw: &[u8], _base: &[u8], _out: &mut Vec<u8>) -> Option<Encoding> {
+    pub fn encode_delta(
+        &mut self,
+        _like: &Encoding,
+        _raw: &[u8],
+        _base: &[u8],
+        _out: &mut Vec<u8>,
+    ) -> Option<Encoding> {
         None
     }
 }
