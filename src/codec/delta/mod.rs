@@ -78,3 +78,9 @@ pub(super) fn decode(
         _ => read::read::<4>(stored, base, elements),
     }
 }
+/// .
+pub fn estimate_delta(like: &Encoding, raw: &[u8], base: &[u8]) -> Option<usize> {
+    let mut out = Vec::new();
+    encode(like, raw, base, &mut out)?;
+    Some(out.len())
+}
