@@ -12,7 +12,9 @@ use crate::base::monitor::{Monitor, Silent};
 use crate::base::{Error, IoContext, Result};
 use crate::cli::{Daemon, Ready};
 use crate::command::{self, Answer, Command};
-use crate::control::status::{LastError, PassthroughStatus, PressureStatus, Sealing, Status, path_text};
+use crate::control::status::{
+    LastError, PassthroughStatus, PressureStatus, Reencoding, Sealing, Status, path_text,
+};
 use crate::control::{Handler, Leave};
 use crate::engine::history::{HistoryOptions, Snapdir, SnapshotAdmin};
 use crate::engine::hot_place;
@@ -252,6 +254,9 @@ impl Handler for Running {
                 sealed_bytes: report.sealed_bytes,
                 lag_seconds: report.lag.as_secs(),
             },
+            reencoding: if report.is_reencoding { Reencoding::Working } else { Reencoding::Idle },
+            reencoded_bytes: report.reencoded.from_bytes,
+            reencoded_saved_bytes: report.reencoded.saved_bytes(),
             hot_files: report.hot_files,
             hot_bytes: report.hot_bytes,
             logical_bytes: report.logical_bytes,

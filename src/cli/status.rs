@@ -79,6 +79,11 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
                              what waits to be sealed, and how long the oldest has waited
   sealing.sealed_files, .sealed_bytes
                              what was sealed since the mount
+  reencoding                 working while older versions are being stored as what they differ in from
+                             others, or are about to be; else idle
+  reencoded_bytes, reencoded_saved_bytes
+                             stored bytes that were encoded anew since the mount, and how many of
+                             them that saved (below zero when what had lost its base became whole)
   hot_files, hot_bytes       hot files
   logical_bytes              all files as their readers see them
   stored_bytes, chunks       packs, and the different chunks in them

@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 
 use super::status::{Report, Unmounted};
 use crate::control::Status;
-use crate::control::status::PressureStatus;
+use crate::control::status::{PressureStatus, Reencoding};
 
 /// The blocks of `reports`, or one line when there is none.
 pub(super) fn render(reports: &[Report]) -> String {
@@ -77,6 +77,7 @@ fn mounted(status: &Status) -> Rows {
             "sealed",
             format!("{} ({}) since the mount", files(sealing.sealed_files), size(sealing.sealed_bytes)),
         ),
+        ("re-encoding", reencoding(status)),
         ("hot", format!("{} ({})", files(status.hot_files), size(status.hot_bytes))),
         ("logical", size(status.logical_bytes)),
         ("stored", format!("{} in {} chunks, ratio {ratio}", size(status.stored_bytes), status.chunks)),
@@ -86,6 +87,21 @@ fn mounted(status: &Status) -> Rows {
     rows.extend(pressure(&status.pressure));
     rows.extend(status.last_errors.iter().map(|error| ("error", format!("{} {}", error.time, error.what))));
     rows
+}
+
+/// Storing older versions as what they differ in from others.
+fn reencoding(status: &Status) -> String {
+    let now = match status.reencoding {
+        Reencoding::Idle => "idle",
+        Reencoding::Working => "working",
+    };
+    let saved = status.reencoded_saved_bytes;
+    let sign = if saved < 0 { "-" } else { "" };
+    format!(
+        "{now}, saved {sign}{} of {} since the mount",
+        size(saved.unsigned_abs()),
+        size(status.reencoded_bytes)
+    )
 }
 
 /// A disk that runs full, or was made to have room again.
@@ -155,6 +171,9 @@ mod tests {
             ratio: Some(2.5),
             last_errors: vec![LastError { time: "2026-01-01T00:00:00Z".into(), what: "damaged blob".into() }],
             history_bytes: 5 << 30,
+            reencoding: Reencoding::Working,
+            reencoded_bytes: 7 << 30,
+            reencoded_saved_bytes: 2 << 30,
             pressure: PressureStatus {
                 active: true,
                 since: Some("2026-01-02T00:00:00Z".into()),
@@ -172,6 +191,7 @@ mod tests {
             "2.50 to 1",
             "damaged blob",
             "5.0 GiB",
+            "working, saved 2.0 GiB of 7.0 GiB",
             "10.0 GiB free since 2026",
             "no more: some",
         ] {

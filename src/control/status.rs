@@ -26,6 +26,12 @@ pub struct Status {
     pub passthrough: PassthroughStatus,
     /// Background work.
     pub sealing: Sealing,
+    /// Whether older versions are being encoded anew, or are about to be: `idle` or `working`.
+    pub reencoding: Reencoding,
+    /// Stored bytes of chunks that were encoded anew since the mount, as they were before.
+    pub reencoded_bytes: u64,
+    /// How many bytes fewer these take now; below zero when what had lost its base had to become whole again.
+    pub reencoded_saved_bytes: i64,
     /// Hot files.
     pub hot_files: u64,
     /// Bytes of hot files.
@@ -78,6 +84,17 @@ pub struct PressureStatus {
     pub gave_up_because: Option<String>,
 }
 
+/// Whether older versions are being encoded anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reencoding {
+    /// Nothing is left to do.
+    #[default]
+    Idle,
+    /// A pass is due or under way.
+    Working,
+}
+
 /// Background work since the mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -123,6 +140,7 @@ mod tests {
         assert_eq!(json["sealing"]["lag_seconds"], 0);
         assert_eq!(json["passthrough"]["on"], false);
         assert_eq!(json["pressure"]["gave_up_because"], serde_json::Value::Null);
-        assert_eq!(json.as_object().unwrap().len(), 19);
+        assert_eq!(json.as_object().unwrap().len(), 22);
+        assert_eq!(json["reencoding"], "idle");
     }
 }

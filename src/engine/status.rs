@@ -74,6 +74,10 @@ pub struct Report {
     pub sealed_bytes: u64,
     /// How long the oldest waiting file has waited.
     pub lag: std::time::Duration,
+    /// Older versions are being encoded anew, or are about to be.
+    pub is_reencoding: bool,
+    /// What has been encoded anew since the mount.
+    pub reencoded: super::reencode::Reencoded,
     /// Hot files, and what they occupy on the disk.
     pub hot_files: u64,
     /// Bytes on the disk of hot files.
@@ -122,6 +126,8 @@ impl Engine {
             sealed_files: self.totals.sealed_files(),
             sealed_bytes: self.totals.bytes.load(Ordering::Relaxed),
             lag: self.queue.lag(),
+            is_reencoding: self.reencode.is_busy(),
+            reencoded: self.reencode.done(),
             hot_files,
             hot_bytes,
             logical_bytes,

@@ -39,6 +39,14 @@ pub struct Reencoded {
     pub to_bytes: u64,
 }
 
+impl Reencoded {
+    /// Bytes that it has saved; below zero when what had lost its base had to become whole again.
+    pub fn saved_bytes(&self) -> i64 {
+        let signed = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        signed(self.from_bytes).saturating_sub(signed(self.to_bytes))
+    }
+}
+
 /// The state of re-encoding.
 #[derive(Debug, Default)]
 pub(super) struct Reencode {
