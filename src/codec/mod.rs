@@ -7,7 +7,9 @@ pub mod decode;
 mod delta;
 pub mod encode;
 pub mod encoding;
+mod huffman;
 mod lz;
+mod planes;
 mod rot;
 mod sample;
 
