@@ -11,6 +11,10 @@
 //! are no whole element, before the first and after the last. The states lie behind words and bits so that a decoder
 //! may load whole vectors of those.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod bits;
 mod groups;
 mod order;
@@ -19,6 +23,7 @@ mod read;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod write;
 
 use super::encoding::{Codec, Encoding, Malformed};

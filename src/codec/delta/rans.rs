@@ -7,6 +7,7 @@
 
 use super::order::{SYMBOLS, escape, is_escape, parts};
 use super::table::{Frequencies, PRECISION, SLOTS};
+use super::walk::PLACES;
 
 /// Independent states: enough for two vectors of sixteen.
 pub(super) const LANES: usize = 32;
@@ -57,23 +58,26 @@ pub(super) fn steps(frequencies: &Frequencies) -> [Step; SYMBOLS] {
 /// Encodes `keys`, each a group x [`SYMBOLS`] + symbol, from the last to the first, and fills `words` from its end.
 ///
 /// Gives the states and the place of the first word. `words` is as long as `keys`: each takes one at most.
-pub(super) fn encode(keys: &[u16], steps: &[Step], words: &mut [u16]) -> ([u32; LANES], usize) {
+#[allow(clippy::indexing_slicing, reason = "a remainder by the length of a table is a place in it")]
+pub(super) fn encode(keys: &[u16], steps: &[Step; PLACES], words: &mut [u16]) -> ([u32; LANES], usize) {
     let mut states = AT_REST;
     let mut first = words.len();
-    let (rows, rest) = keys.as_chunks::<LANES>();
-    for row in std::iter::once(rest).chain(rows.iter().rev().map(|row| &row[..])) {
-        for (state, key) in states.iter_mut().zip(row).rev() {
-            let step = steps.get(usize::from(*key)).copied().unwrap_or_default();
-            let full = (*state >> (32 - PRECISION)) >= u32::from(step.slots);
-            // The word is written in any case and counted where it is one: no branch to mispredict.
-            if let Some(word) = words.get_mut(first.wrapping_sub(1)) {
-                *word = *state as u16;
-            }
-            first -= usize::from(full);
-            let x = if full { *state >> 16 } else { *state };
-            let quotient = (u128::from(x) * u128::from(step.inverse)) >> 64;
-            *state = x.wrapping_add(step.bias).wrapping_add(quotient as u32 * u32::from(step.others));
+    let mut step = |state: &mut u32, key: u16| {
+        let step = &steps[usize::from(key) % PLACES];
+        let full = (*state >> (32 - PRECISION)) >= u32::from(step.slots);
+        // The word is written in any case and counted where it is one: no branch to mispredict.
+        if let Some(word) = words.get_mut(first.wrapping_sub(1)) {
+            *word = *state as u16;
         }
+        first -= usize::from(full);
+        let x = if full { *state >> 16 } else { *state };
+        let quotient = ((u128::from(x) * u128::from(step.inverse)) >> 64) as u32;
+        *state = x.wrapping_add(step.bias).wrapping_add(quotient.wrapping_mul(u32::from(step.others)));
+    };
+    let (rows, rest) = keys.as_chunks::<LANES>();
+    states.iter_mut().zip(rest).rev().for_each(|(state, key)| step(state, *key));
+    for row in rows.iter().rev() {
+        states.iter_mut().zip(row).rev().for_each(|(state, key)| step(state, *key));
     }
     (states, first)
 }
@@ -93,14 +97,14 @@ pub(super) fn unfold<const W: usize>(frequencies: &Frequencies, slots: &mut Vec<
 }
 
 /// For each symbol how many low bits are stored raw, and [`ESCAPED`] where it is an escape.
-pub(super) fn raw_bits<const W: usize>(frequencies: &Frequencies) -> [u8; SYMBOLS] {
+pub(super) fn raw_bits<const W: usize>(frequencies: &Frequencies) -> [u32; SYMBOLS] {
     let mut symbol = 0;
     frequencies.map(|slots| {
         let written = if slots > 0 { symbol } else { escape(symbol) };
         symbol += 1;
-        parts::<W>(written).low as u8 | if is_escape(written) { ESCAPED } else { 0 }
+        parts::<W>(written).low | if is_escape(written) { ESCAPED } else { 0 }
     })
 }
 
 /// Marks the number of raw bits of an escape.
-pub(super) const ESCAPED: u8 = 0x80;
+pub(super) const ESCAPED: u32 = 0x80;
