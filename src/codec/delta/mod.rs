@@ -16,6 +16,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod bits;
+#[cfg(target_arch = "x86_64")]
+mod encode_avx512;
 mod groups;
 mod order;
 mod rans;

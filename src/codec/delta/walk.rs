@@ -12,13 +12,12 @@ pub(super) const BLOCK: usize = 512;
 /// Places in the tables by group and symbol: for more groups than there are, a power of two.
 pub(super) const PLACES: usize = 16 * SYMBOLS;
 
-/// What the walks look up once the groups are known.
-pub(super) struct Plan {
-    /// For each context its group x [`SYMBOLS`].
-    pub(super) begins: [u32; CONTEXTS],
-    /// For each group and symbol how many low bits are stored, and [`ESCAPED`].
-    pub(super) raw_bits: [u32; PLACES],
-}
+/// Keys by context.
+pub(super) const KEYS: usize = CONTEXTS * SYMBOLS;
+
+/// For each key by context its key by group in the low half, and in the high half how many low bits are stored, and
+/// [`ESCAPED`]. Only what a blob uses of it is ever in cache.
+pub(super) type Plan = [u32; KEYS];
 
 /// Declares a function that runs `$body`, an inlined one, with the widest vectors of the machine.
 macro_rules! with_vectors {
@@ -64,22 +63,12 @@ fn keys_body<const W: usize>(raw: &[u8], base: &[u8], keys: &mut [u16]) {
     }
 }
 
-with_vectors! {
-    /// Turns the contexts of the keys into groups; gives for each key how many low bits are stored, and [`ESCAPED`].
-    regroup = regroup_body(plan: &Plan, keys: &mut [u16], counts: &mut [u32])
-}
-
-#[inline(always)]
-#[allow(
-    clippy::indexing_slicing,
-    reason = "a key has 15 bits and its symbol 7, as many as the tables have places"
-)]
-fn regroup_body<const W: usize>(plan: &Plan, keys: &mut [u16], counts: &mut [u32]) {
+/// Turns the contexts of the keys into groups; gives for each key how many low bits are stored, and [`ESCAPED`].
+#[allow(clippy::indexing_slicing, reason = "a remainder by the length of a table is a place in it")]
+pub(super) fn regroup(plan: &Plan, keys: &mut [u16], counts: &mut [u32]) {
     for (key, count) in keys.iter_mut().zip(counts) {
-        let group = plan.begins[usize::from(*key >> 7) % CONTEXTS];
-        let place = (group + u32::from(*key) % SYMBOLS as u32) % PLACES as u32;
-        *key = place as u16;
-        *count = plan.raw_bits[place as usize];
+        let found = plan[usize::from(*key) % KEYS];
+        (*key, *count) = (found as u16, found >> 16);
     }
 }
 

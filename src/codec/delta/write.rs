@@ -10,7 +10,7 @@ use super::groups::{CONTEXTS, Counts, Group, merge, numbers};
 use super::order::SYMBOLS;
 use super::rans::{ESCAPED, Step, encode, raw_bits, steps};
 use super::table::{self, Frequencies, frequencies, is_certain};
-use super::walk::{self, BLOCK, PLACES, Plan};
+use super::walk::{self, BLOCK, KEYS, PLACES, Plan};
 
 /// Buffers that are reused; one a thread. They grow to about three times the longest blob.
 #[derive(Default)]
@@ -18,21 +18,19 @@ pub(super) struct Scratch {
     /// Context or group, then symbol in the low seven bits; one an element.
     keys: Vec<u16>,
     /// Counts of keys; one half of the elements each.
-    banks: [Bank; 2],
+    banks: [ByKey; 2],
+    plan: ByKey,
     words: Vec<u16>,
     bits: BitWriter,
     steps: Vec<Step>,
 }
 
-/// A count for each key by context.
-struct Bank(Box<[u32; KEYS]>);
+/// A number for each key by context.
+struct ByKey(Box<Plan>);
 
-/// Keys by context.
-const KEYS: usize = CONTEXTS * SYMBOLS;
-
-impl Default for Bank {
+impl Default for ByKey {
     fn default() -> Self {
-        Bank(Box::new([0; KEYS]))
+        ByKey(Box::new([0; KEYS]))
     }
 }
 
@@ -72,16 +70,9 @@ impl Scratch {
         self.count::<W>(raw, base);
         let groups = merge(&self.histogram());
         let tables: Vec<Frequencies> = groups.iter().map(|group| frequencies::<W>(&group.counts)).collect();
-        let mut plan = Plan {
-            begins: numbers(groups.iter().map(|group| group.last)).map(|n| u32::from(n) * SYMBOLS as u32),
-            raw_bits: [0; PLACES],
-        };
-        for (table, to) in tables.iter().zip(plan.raw_bits.as_chunks_mut().0) {
-            self.steps.extend(steps(table));
-            *to = raw_bits::<W>(table);
-        }
+        self.plan::<W>(&groups, &tables);
         self.append_tables(&groups, &tables, out);
-        self.pack::<W>(raw, base, &plan);
+        self.pack::<W>(raw, base);
         if self.words.len() < self.keys.len() {
             self.words.resize(self.keys.len(), 0);
         }
@@ -95,6 +86,21 @@ impl Scratch {
         out.extend_from_slice(self.bits.finish());
         if !tables.iter().all(is_certain) {
             out.extend(states.iter().flat_map(|state| state.to_le_bytes()));
+        }
+    }
+
+    /// What the walks behind the first one look up.
+    fn plan<const W: usize>(&mut self, groups: &[Group], tables: &[Frequencies]) {
+        self.steps.extend(tables.iter().flat_map(steps));
+        let raw_bits: Vec<_> = tables.iter().map(raw_bits::<W>).collect();
+        let numbers = numbers(groups.iter().map(|group| group.last));
+        for (number, plan) in numbers.into_iter().zip(self.plan.0.as_chunks_mut::<SYMBOLS>().0) {
+            let begin = u32::from(number) * SYMBOLS as u32;
+            for ((to, count), symbol) in
+                plan.iter_mut().zip(raw_bits.get(usize::from(number)).unwrap_or(&[0; SYMBOLS])).zip(0..)
+            {
+                *to = (begin + symbol) | count << 16;
+            }
         }
     }
 
@@ -132,12 +138,12 @@ impl Scratch {
     }
 
     /// Packs the low bits, and turns the contexts of the keys into groups.
-    fn pack<const W: usize>(&mut self, raw: &[u8], base: &[u8], plan: &Plan) {
+    fn pack<const W: usize>(&mut self, raw: &[u8], base: &[u8]) {
         self.bits.restart(raw.len() + 8);
         let (mut counts, mut lows, mut lens) = ([0; BLOCK], [0; BLOCK], [0; BLOCK]);
         let blocks = raw.chunks(BLOCK * W).zip(base.chunks(BLOCK * W));
         for (keys, (raw, base)) in self.keys.chunks_mut(BLOCK).zip(blocks) {
-            walk::regroup::<W>(plan, keys, &mut counts);
+            walk::regroup(&self.plan.0, keys, &mut counts);
             let counts = counts.get(..keys.len()).unwrap_or_default();
             let several = keys.len() * W / 8;
             walk::low_bits::<W>(raw, base, counts, &mut lows, &mut lens);
@@ -165,7 +171,7 @@ fn append_words(words: &[u16], out: &mut Vec<u8>) {
 
 /// Counts `keys`, in two banks in turn: equal neighbours do not wait for each other's count.
 #[allow(clippy::indexing_slicing, reason = "a remainder by the length of a bank is a place in it")]
-fn count_keys(keys: &[u16], banks: &mut [Bank; 2]) {
+fn count_keys(keys: &[u16], banks: &mut [ByKey; 2]) {
     let [a, b] = banks;
     let (pairs, rest) = keys.as_chunks();
     for [first, second] in pairs {
