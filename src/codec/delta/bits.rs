@@ -20,18 +20,39 @@ impl BitWriter {
         (self.len, self.rest, self.fill) = (0, 0, 0);
     }
 
-    /// Appends the low `count` bits of `value`, which has no others; at most 32.
-    #[inline(always)]
+    /// Appends the low `count` bits of `value`, which has no others.
     pub(super) fn put(&mut self, value: u32, count: u32) {
-        self.rest |= u64::from(value) << self.fill;
-        self.fill += count;
-        // All eight bytes are written each time: what is not whole yet is written again.
-        if let Some(to) = self.bytes.get_mut(self.len..self.len + 8) {
-            to.copy_from_slice(&self.rest.to_le_bytes());
+        self.put_all(&[u64::from(value)], &[count]);
+    }
+
+    /// Appends for each of `values` as many low bits as `counts` says; it has no others. At most 63.
+    #[inline]
+    pub(super) fn put_all(&mut self, values: &[u64], counts: &[u32]) {
+        // What a step changes stays in registers.
+        let (mut len, mut rest, mut fill) = (self.len, self.rest, self.fill);
+        for (value, count) in values.iter().zip(counts) {
+            // Up to 7 bits wait: above 57 more do not fit and go in two steps, the first of 32.
+            let (mut value, mut count) = (*value, *count);
+            if count > 57 {
+                rest |= (value & 0xFFFF_FFFF) << fill;
+                if let Some(to) = self.bytes.get_mut(len..len + 8) {
+                    to.copy_from_slice(&rest.to_le_bytes());
+                }
+                len += 4;
+                rest >>= 32;
+                (value, count) = (value >> 32, count - 32);
+            }
+            rest |= value << fill;
+            fill += count;
+            if let Some(to) = self.bytes.get_mut(len..len + 8) {
+                to.copy_from_slice(&rest.to_le_bytes());
+            }
+            len += fill as usize / 8;
+            // In two steps: all 64 bits may go.
+            rest = (rest >> ((fill & !7) / 2)) >> ((fill & !7) / 2);
+            fill &= 7;
         }
-        self.len += self.fill as usize / 8;
-        self.rest >>= self.fill & !7;
-        self.fill &= 7;
+        (self.len, self.rest, self.fill) = (len, rest, fill);
     }
 
     /// The bytes, the last one filled up with zeros.

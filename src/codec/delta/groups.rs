@@ -34,10 +34,13 @@ impl Group {
 
     fn with(&self, next: &Group) -> Group {
         let mut counts = self.counts;
-        for (count, more) in counts.iter_mut().zip(next.counts) {
-            *count += more;
-        }
+        counts.iter_mut().zip(next.counts).for_each(|(count, more)| *count += more);
         Group::new(next.last, counts)
+    }
+
+    /// Bits that are lost when this group and the `next` share a table; negative where that saves.
+    fn loss(&self, next: &Group) -> f32 {
+        self.with(next).bits - self.bits - next.bits
     }
 }
 
@@ -45,55 +48,65 @@ impl Group {
 pub(super) fn merge(histogram: &[Counts]) -> Vec<Group> {
     let used = (0_u8..=255).zip(histogram).filter(|(_, counts)| counts.iter().any(|count| *count > 0));
     let mut groups: Vec<Group> = used.map(|(last, counts)| Group::new(last, *counts)).collect();
-    let join = |pair: &[Group]| match pair {
-        [a, b] => Some(a.with(b)),
-        _ => None,
-    };
-    // Number `n` is group `n` merged with the one behind it.
-    let mut merged: Vec<Group> = groups.windows(2).filter_map(join).collect();
-    while let Some((at, lost)) = cheapest(&groups, &merged) {
-        if groups.len() <= MOST && lost > 0.0 {
+    // The groups that are left, and what each loses with the one behind it: only these short lists are closed up.
+    let mut left: Vec<usize> = (0..groups.len()).collect();
+    let mut losses: Vec<f32> = left.windows(2).map(|pair| loss(&groups, pair)).collect();
+    while let Some((at, lost)) = losses.iter().copied().enumerate().min_by(|a, b| a.1.total_cmp(&b.1)) {
+        if left.len() <= MOST && lost > 0.0 {
             break;
         }
-        groups.remove(at + 1);
-        let group = merged.remove(at);
-        for neighbour in [at.checked_sub(1), Some(at)].into_iter().flatten() {
-            let other = if neighbour == at { groups.get(at + 1) } else { groups.get(neighbour) };
-            let pair =
-                other.map(|other| if neighbour == at { group.with(other) } else { other.with(&group) });
-            if let (Some(to), Some(pair)) = (merged.get_mut(neighbour), pair) {
-                *to = pair;
+        let pair =
+            left.get(at).and_then(|a| Some((*a, groups.get(*a)?.with(groups.get(*left.get(at + 1)?)?))));
+        if let Some((a, merged)) = pair
+            && let Some(group) = groups.get_mut(a)
+        {
+            *group = merged;
+        }
+        left.remove(at + 1);
+        losses.remove(at);
+        for pair in [at.checked_sub(1), Some(at)].into_iter().flatten() {
+            if let (Some(loss_of), Some(two)) = (losses.get_mut(pair), left.get(pair..pair + 2)) {
+                *loss_of = loss(&groups, two);
             }
         }
-        if let Some(to) = groups.get_mut(at) {
-            *to = group;
-        }
     }
+    let mut groups: Vec<Group> = left.iter().filter_map(|n| groups.get(*n).cloned()).collect();
     if let Some(last) = groups.last_mut() {
         last.last = u8::MAX;
     }
     groups
 }
 
-/// The pair whose merging costs least, by its first, and how many bits that costs.
-fn cheapest(groups: &[Group], merged: &[Group]) -> Option<(usize, f32)> {
-    let costs =
-        merged.iter().zip(groups).zip(groups.iter().skip(1)).map(|((ab, a), b)| ab.bits - a.bits - b.bits);
-    costs.enumerate().min_by(|a, b| a.1.total_cmp(&b.1))
+fn loss(groups: &[Group], pair: &[usize]) -> f32 {
+    match *pair {
+        [a, b] => groups.get(a).zip(groups.get(b)).map_or(0.0, |(a, b)| a.loss(b)),
+        _ => 0.0,
+    }
 }
 
 /// Bits that elements with these counts and their table take: order-0 entropy, and so much for each symbol used.
 fn cost(counts: &Counts) -> f32 {
-    let total: u32 = counts.iter().sum();
-    let bits: f32 = counts.iter().map(|count| times_log2(*count)).sum();
-    let symbols = counts.iter().filter(|count| **count > 0).count();
-    times_log2(total) - bits + FREQUENCY_BITS * symbols as f32
+    // Sums of their own for eight neighbours: so these are vectors.
+    let (mut total, mut bits, mut used) = ([0; 8], [0.0; 8], [0; 8]);
+    for eight in counts.as_chunks::<8>().0 {
+        if *eight == [0; 8] {
+            continue;
+        }
+        let sums = total.iter_mut().zip(&mut bits).zip(&mut used);
+        for (count, ((total, bits), used)) in eight.iter().zip(sums) {
+            *total += *count;
+            *bits += times_log2(*count);
+            *used += u32::from(*count > 0);
+        }
+    }
+    let (total, used): (u32, u32) = (total.iter().sum(), used.iter().sum());
+    times_log2(total) - bits.iter().sum::<f32>() + FREQUENCY_BITS * used as f32
 }
 
 /// About `n` x log2(`n`): the exponent of `n` as a float is the integer part, a polynomial of the mantissa the rest.
 #[inline(always)]
 fn times_log2(n: u32) -> f32 {
-    let value = n as f32;
+    let value = n as i32 as f32;
     let bits = value.to_bits();
     let exponent = (bits >> 23) as i32 - 127;
     let m = f32::from_bits((bits & 0x7F_FFFF) | 0x3F80_0000) - 1.0;

@@ -11,7 +11,13 @@
 //! are no whole element, before the first and after the last. The states lie behind words and bits so that a decoder
 //! may load whole vectors of those.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod bits;
+#[cfg(target_arch = "x86_64")]
+mod encode_avx512;
 mod groups;
 mod order;
 mod rans;
@@ -19,6 +25,7 @@ mod read;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod write;
 
 use super::encoding::{Codec, Encoding, Malformed};

@@ -19,8 +19,9 @@ pub(super) struct Parts {
 }
 
 /// The bits of one element, sign extended.
-pub(super) fn load<const W: usize>(bytes: &[u8]) -> i32 {
-    match *bytes {
+#[inline(always)]
+pub(super) fn load<const W: usize>(bytes: &[u8; W]) -> i32 {
+    match *bytes.as_slice() {
         [a, b] => i32::from(i16::from_le_bytes([a, b])),
         [a, b, c, d] => i32::from_le_bytes([a, b, c, d]),
         _ => 0,
@@ -28,7 +29,8 @@ pub(super) fn load<const W: usize>(bytes: &[u8]) -> i32 {
 }
 
 /// Stores the low `W` bytes of `bits`.
-pub(super) fn store<const W: usize>(bits: i32, bytes: &mut [u8]) {
+#[inline(always)]
+pub(super) fn store<const W: usize>(bits: i32, bytes: &mut [u8; W]) {
     for (to, from) in bytes.iter_mut().zip(bits.to_le_bytes()).take(W) {
         *to = from;
     }
@@ -49,8 +51,8 @@ pub(super) const fn wrapped<const W: usize>(value: i32) -> i32 {
 
 /// The byte after the sign: the exponent (of float16: and three bits of mantissa).
 #[inline(always)]
-pub(super) const fn context<const W: usize>(bits: i32) -> usize {
-    ((bits as u32 >> (W * 8 - 9)) & 0xFF) as usize
+pub(super) const fn context<const W: usize>(bits: i32) -> u32 {
+    (bits as u32 >> (W * 8 - 9)) & 0xFF
 }
 
 /// How far `raw` lies above `base`.
@@ -63,10 +65,10 @@ pub(super) const fn difference<const W: usize>(raw: i32, base: i32) -> i32 {
 ///
 /// The places 0 and 2 are free by this count; they are the escapes.
 #[inline(always)]
-pub(super) const fn symbol(difference: i32) -> usize {
+pub(super) const fn symbol(difference: i32) -> u32 {
     let magnitude = difference.unsigned_abs();
     let low = 30_u32.saturating_sub(magnitude.leading_zeros());
-    (1 + 4 * low + 2 * (magnitude >> low) + (difference as u32 >> 31)) as usize
+    1 + 4 * low + 2 * (magnitude >> low) + (difference as u32 >> 31)
 }
 
 /// The escape for a symbol that has no place in a table: 0 for differences from 0 up, 2 below; all but the sign is raw.
@@ -113,7 +115,7 @@ mod tests {
 
     fn comes_back<const W: usize>(raw: i32, base: i32) {
         let difference = difference::<W>(raw, base);
-        let symbol = symbol(difference);
+        let symbol = symbol(difference) as usize;
         assert!(symbol < SYMBOLS && !is_escape(symbol));
         let lowest = difference == wrapped::<W>(1 << (W * 8 - 1));
         assert_eq!(symbol > last_symbol::<W>(), lowest, "{difference}");

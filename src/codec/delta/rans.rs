@@ -7,6 +7,7 @@
 
 use super::order::{SYMBOLS, escape, is_escape, parts};
 use super::table::{Frequencies, PRECISION, SLOTS};
+use super::walk::PLACES;
 
 /// Independent states: enough for two vectors of sixteen.
 pub(super) const LANES: usize = 32;
@@ -17,26 +18,27 @@ pub(super) const AT_REST: [u32; LANES] = [LOWEST; LANES];
 
 /// How the encoder steps over one symbol of one group.
 #[derive(Clone, Copy, Default)]
+#[repr(C)]
 pub(super) struct Step {
-    /// 2^64 / frequency, rounded up, so that the high half of a product is the quotient.
+    /// 2^64 / slots, rounded up, so that the high half of a product is the quotient.
     inverse: u64,
-    /// Added to the state besides.
+    /// Added to the state besides: the start, and what the inverse of 1 lacks.
     bias: u32,
-    /// Slots that are not the symbol's.
-    others: u16,
-    /// Slots of the symbol.
+    /// How many slots the symbol has.
     slots: u16,
+    /// The first of them.
+    start: u16,
 }
 
 impl Step {
     fn new(start: u16, slots: u16) -> Self {
-        let others = SLOTS as u16 - slots.min(SLOTS as u16);
-        match slots {
-            0 => Step::default(),
+        let (inverse, bias) = match slots {
+            0 => return Step::default(),
             // 2^64 does not fit: the quotient is one too small, which the bias makes up for.
-            1 => Step { inverse: u64::MAX, bias: u32::from(start + others), others, slots },
-            _ => Step { inverse: u64::MAX / u64::from(slots) + 1, bias: u32::from(start), others, slots },
-        }
+            1 => (u64::MAX, u32::from(start) + SLOTS - 1),
+            _ => (u64::MAX / u64::from(slots) + 1, u32::from(start)),
+        };
+        Step { inverse, bias, slots, start }
     }
 }
 
@@ -57,25 +59,55 @@ pub(super) fn steps(frequencies: &Frequencies) -> [Step; SYMBOLS] {
 /// Encodes `keys`, each a group x [`SYMBOLS`] + symbol, from the last to the first, and fills `words` from its end.
 ///
 /// Gives the states and the place of the first word. `words` is as long as `keys`: each takes one at most.
-pub(super) fn encode(keys: &[u16], steps: &[Step], words: &mut [u16]) -> ([u32; LANES], usize) {
+pub(super) fn encode(keys: &[u16], steps: &[Step; PLACES], words: &mut [u16]) -> ([u32; LANES], usize) {
     let mut states = AT_REST;
-    let mut first = words.len();
-    let (rows, rest) = keys.as_chunks::<LANES>();
-    for row in std::iter::once(rest).chain(rows.iter().rev().map(|row| &row[..])) {
-        for (state, key) in states.iter_mut().zip(row).rev() {
-            let step = steps.get(usize::from(*key)).copied().unwrap_or_default();
-            let full = (*state >> (32 - PRECISION)) >= u32::from(step.slots);
-            // The word is written in any case and counted where it is one: no branch to mispredict.
-            if let Some(word) = words.get_mut(first.wrapping_sub(1)) {
-                *word = *state as u16;
-            }
-            first -= usize::from(full);
-            let x = if full { *state >> 16 } else { *state };
-            let quotient = (u128::from(x) * u128::from(step.inverse)) >> 64;
-            *state = x.wrapping_add(step.bias).wrapping_add(quotient as u32 * u32::from(step.others));
-        }
+    let (rows, rest) = keys.as_chunks();
+    let first = words.len();
+    let first = encode_row(rest, steps, &mut states, words, first);
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
+        // SAFETY: the machine has them; avx512f comes with each.
+        let first = unsafe { super::encode_avx512::encode_rows(rows, steps, &mut states, words, first) };
+        return (states, first);
     }
+    let first = encode_rows(rows, steps, &mut states, words, first);
     (states, first)
+}
+
+/// Encodes `rows` from the last to the first into the words below `first`; gives the place of the first one.
+pub(super) fn encode_rows(
+    rows: &[[u16; LANES]],
+    steps: &[Step; PLACES],
+    states: &mut [u32; LANES],
+    words: &mut [u16],
+    first: usize,
+) -> usize {
+    rows.iter().rev().fold(first, |first, row| encode_row(row, steps, states, words, first))
+}
+
+#[inline(always)]
+#[allow(clippy::indexing_slicing, reason = "a remainder by the length of a table is a place in it")]
+fn encode_row(
+    row: &[u16],
+    steps: &[Step; PLACES],
+    states: &mut [u32; LANES],
+    words: &mut [u16],
+    mut first: usize,
+) -> usize {
+    for (state, key) in states.iter_mut().zip(row).rev() {
+        let step = &steps[usize::from(*key) % PLACES];
+        let full = (*state >> (32 - PRECISION)) >= u32::from(step.slots);
+        // The word is written in any case and counted where it is one: no branch to mispredict.
+        if let Some(word) = words.get_mut(first.wrapping_sub(1)) {
+            *word = *state as u16;
+        }
+        first -= usize::from(full);
+        let x = if full { *state >> 16 } else { *state };
+        let quotient = ((u128::from(x) * u128::from(step.inverse)) >> 64) as u32;
+        let others = SLOTS.wrapping_sub(u32::from(step.slots));
+        *state = x.wrapping_add(step.bias).wrapping_add(quotient.wrapping_mul(others));
+    }
+    first
 }
 
 /// What a slot says to the decoder: 11 bits place within the symbol's slots, 11 bits their number less one, then sign,
@@ -93,14 +125,14 @@ pub(super) fn unfold<const W: usize>(frequencies: &Frequencies, slots: &mut Vec<
 }
 
 /// For each symbol how many low bits are stored raw, and [`ESCAPED`] where it is an escape.
-pub(super) fn raw_bits<const W: usize>(frequencies: &Frequencies) -> [u8; SYMBOLS] {
+pub(super) fn raw_bits<const W: usize>(frequencies: &Frequencies) -> [u32; SYMBOLS] {
     let mut symbol = 0;
     frequencies.map(|slots| {
         let written = if slots > 0 { symbol } else { escape(symbol) };
         symbol += 1;
-        parts::<W>(written).low as u8 | if is_escape(written) { ESCAPED } else { 0 }
+        parts::<W>(written).low | if is_escape(written) { ESCAPED } else { 0 }
     })
 }
 
 /// Marks the number of raw bits of an escape.
-pub(super) const ESCAPED: u8 = 0x80;
+pub(super) const ESCAPED: u32 = 0x80;

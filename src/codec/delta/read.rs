@@ -11,6 +11,8 @@ use super::groups::{CONTEXTS, MOST, numbers};
 use super::order::{Parts, context, join, load, ordered, store, wrapped};
 use super::rans::{AT_REST, LANES, LOWEST, Slot, unfold};
 use super::table::{self, PRECISION, SLOTS, is_certain};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
 use crate::codec::encoding::Malformed;
 
 /// The tables of a blob as the decoder wants them.
@@ -93,6 +95,13 @@ impl Tables {
 }
 
 impl Cursor<'_> {
+    /// Whether a row's words (64 bytes) and low bits (two vectors of 64 bytes, the second at most 62 behind the first) can
+    /// be loaded. With the states behind them this holds wherever a row of a sound delta begins.
+    #[inline(always)]
+    pub(super) fn reaches(&self) -> bool {
+        self.word + 64 <= self.stored.len() && self.bit / 8 + 128 <= self.stored.len()
+    }
+
     fn check(&self, bits: usize, end: usize) -> Result<(), Malformed> {
         let mut rest = BitReader::new(self.stored, self.bit);
         if self.word != bits || rest.byte_aligned() != Some(end) || self.states != AT_REST {
@@ -102,8 +111,33 @@ impl Cursor<'_> {
     }
 }
 
+/// All elements: whole rows with the widest vectors that this machine has, the rest one by one.
 fn elements<const W: usize>(tables: &Tables, cursor: &mut Cursor<'_>, base: &[u8], out: &mut [u8]) {
-    scalar::<W>(tables, cursor, base, out);
+    let done = W * rows::<W>(tables, cursor, base, out);
+    scalar::<W>(
+        tables,
+        cursor,
+        base.get(done..).unwrap_or_default(),
+        out.get_mut(done..).unwrap_or_default(),
+    );
+}
+
+#[cfg(target_arch = "x86_64")]
+fn rows<const W: usize>(tables: &Tables, cursor: &mut Cursor<'_>, base: &[u8], out: &mut [u8]) -> usize {
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: the machine has it.
+        unsafe { avx512::rows::<W>(tables, cursor, base, out) }
+    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
+        // SAFETY: the machine has it.
+        unsafe { avx2::rows::<W>(tables, cursor, base, out) }
+    } else {
+        0
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn rows<const W: usize>(_: &Tables, _: &mut Cursor<'_>, _: &[u8], _: &mut [u8]) -> usize {
+    0
 }
 
 /// The reference that the other paths must equal; begins at lane 0.
@@ -111,10 +145,10 @@ pub(super) fn scalar<const W: usize>(tables: &Tables, cursor: &mut Cursor<'_>, b
     let mut bits = BitReader::new(cursor.stored, cursor.bit);
     for (base, out) in base.chunks(W * LANES).zip(out.chunks_mut(W * LANES)) {
         for ((state, base), out) in
-            cursor.states.iter_mut().zip(base.chunks_exact(W)).zip(out.chunks_exact_mut(W))
+            cursor.states.iter_mut().zip(base.as_chunks::<W>().0).zip(out.as_chunks_mut::<W>().0)
         {
             let base = load::<W>(base);
-            let begin = tables.begins.get(context::<W>(base)).copied().unwrap_or_default();
+            let begin = tables.begins.get(context::<W>(base) as usize).copied().unwrap_or_default();
             let slot = tables.slots.get((begin + *state % SLOTS) as usize).copied().unwrap_or_default();
             let count = (slot >> PRECISION) % SLOTS + 1;
             *state = (*state >> PRECISION).wrapping_mul(count).wrapping_add(slot % SLOTS);

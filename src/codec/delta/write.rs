@@ -7,21 +7,31 @@ use std::cell::RefCell;
 
 use super::bits::BitWriter;
 use super::groups::{CONTEXTS, Counts, Group, merge, numbers};
-use super::order::{SYMBOLS, context, difference, load, lows, symbol};
+use super::order::SYMBOLS;
 use super::rans::{ESCAPED, Step, encode, raw_bits, steps};
 use super::table::{self, Frequencies, frequencies, is_certain};
+use super::walk::{self, BLOCK, KEYS, PLACES, Plan};
 
 /// Buffers that are reused; one a thread. They grow to about three times the longest blob.
 #[derive(Default)]
 pub(super) struct Scratch {
     /// Context or group, then symbol in the low seven bits; one an element.
     keys: Vec<u16>,
-    histogram: Vec<Counts>,
+    /// Counts of keys; one half of the elements each.
+    banks: [ByKey; 2],
+    plan: ByKey,
     words: Vec<u16>,
     bits: BitWriter,
     steps: Vec<Step>,
-    /// Low bits that are stored, by group and symbol.
-    raw_bits: Vec<u8>,
+}
+
+/// A number for each key by context.
+struct ByKey(Box<Plan>);
+
+impl Default for ByKey {
+    fn default() -> Self {
+        ByKey(Box::new([0; KEYS]))
+    }
 }
 
 thread_local! {
@@ -42,41 +52,55 @@ pub(super) fn groups_of<'a, const W: usize>(
         for (raw, base) in pieces {
             scratch.count::<W>(raw, base);
         }
-        merge(&scratch.histogram)
+        merge(&scratch.histogram())
     })
 }
 
 impl Scratch {
     fn restart(&mut self) {
         self.keys.clear();
-        self.histogram.clear();
-        self.histogram.resize(CONTEXTS, [0; SYMBOLS]);
+        for bank in &mut self.banks {
+            bank.0.fill(0);
+        }
         self.steps.clear();
-        self.raw_bits.clear();
     }
 
     fn append<const W: usize>(&mut self, raw: &[u8], base: &[u8], out: &mut Vec<u8>) {
         self.restart();
         self.count::<W>(raw, base);
-        let groups = merge(&self.histogram);
+        let groups = merge(&self.histogram());
         let tables: Vec<Frequencies> = groups.iter().map(|group| frequencies::<W>(&group.counts)).collect();
-        for table in &tables {
-            self.steps.extend(steps(table));
-            self.raw_bits.extend(raw_bits::<W>(table));
-        }
+        self.plan::<W>(&groups, &tables);
         self.append_tables(&groups, &tables, out);
-        self.pack::<W>(raw, base, &groups);
+        self.pack::<W>(raw, base);
         if self.words.len() < self.keys.len() {
             self.words.resize(self.keys.len(), 0);
         }
         let words = self.words.get_mut(..self.keys.len()).unwrap_or_default();
-        let (states, first) = encode(&self.keys, &self.steps, words);
+        self.steps.resize(PLACES, Step::default());
+        let Some(steps) = self.steps.first_chunk() else { return };
+        let (states, first) = encode(&self.keys, steps, words);
         let words = words.get(first..).unwrap_or_default();
         out.extend((words.len() as u32).to_le_bytes());
-        out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        append_words(words, out);
         out.extend_from_slice(self.bits.finish());
         if !tables.iter().all(is_certain) {
             out.extend(states.iter().flat_map(|state| state.to_le_bytes()));
+        }
+    }
+
+    /// What the walks behind the first one look up.
+    fn plan<const W: usize>(&mut self, groups: &[Group], tables: &[Frequencies]) {
+        self.steps.extend(tables.iter().flat_map(steps));
+        let raw_bits: Vec<_> = tables.iter().map(raw_bits::<W>).collect();
+        let numbers = numbers(groups.iter().map(|group| group.last));
+        for (number, plan) in numbers.into_iter().zip(self.plan.0.as_chunks_mut::<SYMBOLS>().0) {
+            let begin = u32::from(number) * SYMBOLS as u32;
+            for ((to, count), symbol) in
+                plan.iter_mut().zip(raw_bits.get(usize::from(number)).unwrap_or(&[0; SYMBOLS])).zip(0..)
+            {
+                *to = (begin + symbol) | count << 16;
+            }
         }
     }
 
@@ -90,28 +114,71 @@ impl Scratch {
         out.extend_from_slice(self.bits.finish());
     }
 
+    /// Appends the keys, by context, and counts them.
     fn count<const W: usize>(&mut self, raw: &[u8], base: &[u8]) {
-        for (raw, base) in raw.chunks_exact(W).zip(base.chunks_exact(W)) {
-            let (raw, base) = (load::<W>(raw), load::<W>(base));
-            let (context, symbol) = (context::<W>(base), symbol(difference::<W>(raw, base)));
-            self.keys.push((context * SYMBOLS + symbol) as u16);
-            if let Some(count) = self.histogram.get_mut(context).and_then(|counts| counts.get_mut(symbol)) {
-                *count += 1;
-            }
+        let begin = self.keys.len();
+        self.keys.resize(begin + raw.len() / W, 0);
+        let keys = self.keys.get_mut(begin..).unwrap_or_default();
+        let blocks = raw.chunks(BLOCK * W).zip(base.chunks(BLOCK * W));
+        for (keys, (raw, base)) in keys.chunks_mut(BLOCK).zip(blocks) {
+            walk::keys::<W>(raw, base, keys);
+            count_keys(keys, &mut self.banks);
         }
     }
 
+    /// How often each symbol came in each context.
+    fn histogram(&self) -> Vec<Counts> {
+        let [a, b] = &self.banks;
+        let sums = |(a, b): (&Counts, &Counts)| {
+            let mut sums = *a;
+            sums.iter_mut().zip(b).for_each(|(sum, more)| *sum += more);
+            sums
+        };
+        a.0.as_chunks().0.iter().zip(b.0.as_chunks().0).map(sums).collect()
+    }
+
     /// Packs the low bits, and turns the contexts of the keys into groups.
-    fn pack<const W: usize>(&mut self, raw: &[u8], base: &[u8], groups: &[Group]) {
-        let numbers = numbers(groups.iter().map(|group| group.last));
+    fn pack<const W: usize>(&mut self, raw: &[u8], base: &[u8]) {
         self.bits.restart(raw.len() + 8);
-        for ((key, raw), base) in self.keys.iter_mut().zip(raw.chunks_exact(W)).zip(base.chunks_exact(W)) {
-            let group = numbers.get(usize::from(*key) / SYMBOLS).copied().unwrap_or_default();
-            *key = u16::from(group) * SYMBOLS as u16 + *key % SYMBOLS as u16;
-            let count = self.raw_bits.get(usize::from(*key)).copied().unwrap_or_default();
-            let low = lows(difference::<W>(load::<W>(raw), load::<W>(base)), count >= ESCAPED);
-            let count = u32::from(count & !ESCAPED);
-            self.bits.put(low & ((1 << count) - 1), count);
+        let (mut counts, mut lows, mut lens) = ([0; BLOCK], [0; BLOCK], [0; BLOCK]);
+        let blocks = raw.chunks(BLOCK * W).zip(base.chunks(BLOCK * W));
+        for (keys, (raw, base)) in self.keys.chunks_mut(BLOCK).zip(blocks) {
+            walk::regroup(&self.plan.0, keys, &mut counts);
+            let counts = counts.get(..keys.len()).unwrap_or_default();
+            let several = keys.len() * W / 8;
+            walk::low_bits::<W>(raw, base, counts, &mut lows, &mut lens);
+            self.bits.put_all(lows.get(..several).unwrap_or_default(), &lens);
+            // The last ones of all need not fill eight bytes.
+            let done = several * 8;
+            let rest = raw.get(done..).unwrap_or_default().as_chunks::<W>().0;
+            let rest = rest.iter().zip(base.get(done..).unwrap_or_default().as_chunks::<W>().0);
+            for ((raw, base), count) in rest.zip(counts.get(done / W..).unwrap_or_default()) {
+                self.bits.put(walk::low_bits_of::<W>(raw, base, *count), *count % ESCAPED);
+            }
         }
+    }
+}
+
+/// Appends `words`, little-endian.
+fn append_words(words: &[u16], out: &mut Vec<u8>) {
+    let begin = out.len();
+    out.resize(begin + 2 * words.len(), 0);
+    let to = out.get_mut(begin..).unwrap_or_default();
+    for (to, word) in to.as_chunks_mut().0.iter_mut().zip(words) {
+        *to = word.to_le_bytes();
+    }
+}
+
+/// Counts `keys`, in two banks in turn: equal neighbours do not wait for each other's count.
+#[allow(clippy::indexing_slicing, reason = "a remainder by the length of a bank is a place in it")]
+fn count_keys(keys: &[u16], banks: &mut [ByKey; 2]) {
+    let [a, b] = banks;
+    let (pairs, rest) = keys.as_chunks();
+    for [first, second] in pairs {
+        a.0[usize::from(*first) % KEYS] += 1;
+        b.0[usize::from(*second) % KEYS] += 1;
+    }
+    for key in rest {
+        a.0[usize::from(*key) % KEYS] += 1;
     }
 }
