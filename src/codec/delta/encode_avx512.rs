@@ -27,7 +27,7 @@ pub(super) fn encode_rows(
     };
     for row in rows.iter().rev() {
         // A row takes 32 words at most: this holds as long as there is a word for each symbol.
-        let Some(room) = first.checked_sub(LANES).and_then(|low| words.get_mut(low..first)) else { break };
+        let Some(room) = words.get_mut(first.wrapping_sub(LANES)..first) else { break };
         let mut left = LANES;
         for (half, state) in vectors.iter_mut().enumerate().rev() {
             // SAFETY: a row has 32 keys of 2 bytes, this half 16 of them.

@@ -136,3 +136,50 @@ pub(super) fn raw_bits<const W: usize>(frequencies: &Frequencies) -> [u32; SYMBO
 
 /// Marks the number of raw bits of an escape.
 pub(super) const ESCAPED: u32 = 0x80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_certain_symbol_leaves_the_states_and_takes_no_word() {
+        let mut frequencies = [0; SYMBOLS];
+        frequencies[5] = SLOTS as u16;
+        let mut table = [Step::default(); PLACES];
+        table[..SYMBOLS].copy_from_slice(&steps(&frequencies));
+        let mut words = vec![0; 1000];
+        assert_eq!(encode(&[5; 1000], &table, &mut words), (AT_REST, 1000));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    proptest! {
+        #[test]
+        fn vectors_encode_as_the_reference_does(
+            cuts in proptest::collection::btree_set(1_u16..2048, 0..100),
+            draws in proptest::collection::vec(0_usize..1000, 0..2000),
+        ) {
+            if !(is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl")) {
+                return Ok(());
+            }
+            let ends: Vec<u16> = cuts.into_iter().chain([2048]).collect();
+            let mut frequencies = [0; SYMBOLS];
+            for (symbol, end) in ends.iter().enumerate() {
+                frequencies[symbol] = end - if symbol == 0 { 0 } else { ends[symbol - 1] };
+            }
+            let mut table = [Step::default(); PLACES];
+            table[..SYMBOLS].copy_from_slice(&steps(&frequencies));
+            let keys: Vec<u16> = draws.iter().map(|draw| (draw % ends.len()) as u16).collect();
+            let rows = keys.as_chunks().0;
+            let (mut a, mut b) = ((AT_REST, vec![0; keys.len()]), (AT_REST, vec![0; keys.len()]));
+            let first = encode_rows(rows, &table, &mut a.0, &mut a.1, keys.len());
+            // SAFETY: the machine has it.
+            let other = unsafe {
+                crate::codec::delta::encode_avx512::encode_rows(rows, &table, &mut b.0, &mut b.1, keys.len())
+            };
+            prop_assert_eq!(first, other);
+            prop_assert_eq!(a.0, b.0);
+            prop_assert_eq!(&a.1[first..], &b.1[first..]);
+        }
+    }
+}

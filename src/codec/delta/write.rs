@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 
 use super::bits::BitWriter;
-use super::groups::{CONTEXTS, Counts, Group, merge, numbers};
+use super::groups::{Group, merge, numbers};
 use super::order::SYMBOLS;
 use super::rans::{ESCAPED, Step, encode, raw_bits, steps};
 use super::table::{self, Frequencies, frequencies, is_certain};
@@ -52,7 +52,7 @@ pub(super) fn groups_of<'a, const W: usize>(
         for (raw, base) in pieces {
             scratch.count::<W>(raw, base);
         }
-        merge(&scratch.histogram())
+        scratch.groups()
     })
 }
 
@@ -68,7 +68,7 @@ impl Scratch {
     fn append<const W: usize>(&mut self, raw: &[u8], base: &[u8], out: &mut Vec<u8>) {
         self.restart();
         self.count::<W>(raw, base);
-        let groups = merge(&self.histogram());
+        let groups = self.groups();
         let tables: Vec<Frequencies> = groups.iter().map(|group| frequencies::<W>(&group.counts)).collect();
         self.plan::<W>(&groups, &tables);
         self.append_tables(&groups, &tables, out);
@@ -126,15 +126,11 @@ impl Scratch {
         }
     }
 
-    /// How often each symbol came in each context.
-    fn histogram(&self) -> Vec<Counts> {
-        let [a, b] = &self.banks;
-        let sums = |(a, b): (&Counts, &Counts)| {
-            let mut sums = *a;
-            sums.iter_mut().zip(b).for_each(|(sum, more)| *sum += more);
-            sums
-        };
-        a.0.as_chunks().0.iter().zip(b.0.as_chunks().0).map(sums).collect()
+    /// The groups for what was counted.
+    fn groups(&mut self) -> Vec<Group> {
+        let [a, b] = &mut self.banks;
+        a.0.iter_mut().zip(b.0.iter()).for_each(|(sum, more)| *sum += more);
+        merge(a.0.as_chunks().0)
     }
 
     /// Packs the low bits, and turns the contexts of the keys into groups.
