@@ -79,14 +79,28 @@ with_vectors! {
 
 #[inline(always)]
 fn low_bits_body<const W: usize>(raw: &[u8], base: &[u8], counts: &[u32], to: &mut [u64], lens: &mut [u32]) {
-    let several = raw.chunks_exact(8).zip(base.chunks_exact(8)).zip(counts.chunks_exact(8 / W));
-    for ((to, len), ((raw, base), counts)) in to.iter_mut().zip(lens).zip(several) {
-        let (mut all, mut sum) = (0_u64, 0);
-        for ((raw, base), count) in raw.as_chunks::<W>().0.iter().zip(base.as_chunks::<W>().0).zip(counts) {
-            all |= u64::from(low_bits_of::<W>(raw, base, *count)) << (sum % 64);
-            sum += *count % ESCAPED;
+    let mut lows = [0; BLOCK];
+    let elements = raw.as_chunks::<W>().0.iter().zip(base.as_chunks::<W>().0).zip(counts);
+    for (low, ((raw, base), count)) in lows.iter_mut().zip(elements) {
+        *low = low_bits_of::<W>(raw, base, *count);
+    }
+    let join = |[a, b]: [u32; 2], [m, n]: [u32; 2]| {
+        let (m, n) = (m % ESCAPED, n % ESCAPED);
+        (u64::from(a) | u64::from(b) << (m % 64), m + n)
+    };
+    let outs = to.iter_mut().zip(lens);
+    if W == 2 {
+        let fours = lows.as_chunks::<4>().0.iter().zip(counts.as_chunks::<4>().0);
+        for ((to, len), ([a, b, c, d], [k, l, m, n])) in outs.zip(fours) {
+            let (low, first) = join([*a, *b], [*k, *l]);
+            let (high, second) = join([*c, *d], [*m, *n]);
+            (*to, *len) = (low | high << (first % 64), first + second);
         }
-        (*to, *len) = (all, sum);
+    } else {
+        let twos = lows.as_chunks::<2>().0.iter().zip(counts.as_chunks::<2>().0);
+        for ((to, len), (lows, counts)) in outs.zip(twos) {
+            (*to, *len) = join(*lows, *counts);
+        }
     }
 }
 
