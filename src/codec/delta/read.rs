@@ -243,7 +243,8 @@ mod tests {
     #[test]
     fn rows_of_the_longest_low_bits_are_read_by_vectors() {
         // Every second one differs by the lowest number, which always escapes, with all the low bits there can be.
-        let far = |n: u32| (n, if n % 2 == 0 { (!n).wrapping_sub(n) } else { n.wrapping_mul(0x9E37_79B9) }, 0);
+        let far =
+            |n: u32| (n, if n.is_multiple_of(2) { (!n).wrapping_sub(n) } else { n.wrapping_mul(0x9E37_79B9) }, 0);
         check::<4>(&(0..4096).map(far).collect::<Vec<_>>(), &[]);
         check::<2>(&(0..4096).map(far).collect::<Vec<_>>(), &[]);
     }
