@@ -17,6 +17,8 @@ use crate::codec::encoding::Malformed;
 
 /// The tables of a blob as the decoder wants them.
 pub(super) struct Tables {
+    /// For each context the number of its group, below [`MOST`].
+    pub(super) groups: [u8; CONTEXTS],
     /// For each context where its group's slots begin.
     pub(super) begins: [u32; CONTEXTS],
     /// [`SLOTS`] for each group.
@@ -42,7 +44,7 @@ pub(super) struct Cursor<'a> {
 const REACH: usize = LANES * 4;
 
 thread_local! {
-    static TABLES: RefCell<Tables> = const { RefCell::new(Tables { begins: [0; CONTEXTS], slots: Vec::new(), certain: true }) };
+    static TABLES: RefCell<Tables> = const { RefCell::new(Tables::NONE) };
 }
 
 /// Fills `out` from `stored` and `base`, whole elements of `W` bytes, as many in both.
@@ -86,6 +88,9 @@ fn states(bytes: &[u8]) -> [u32; LANES] {
 }
 
 impl Tables {
+    const NONE: Tables =
+        Tables { groups: [0; CONTEXTS], begins: [0; CONTEXTS], slots: Vec::new(), certain: true };
+
     /// Reads the tables from the head of `stored`; gives their length in bytes.
     fn read<const W: usize>(&mut self, stored: &[u8]) -> Result<usize, Malformed> {
         self.slots.clear();
@@ -98,7 +103,8 @@ impl Tables {
         if !lasts.is_sorted_by(|a, b| a < b) || lasts.last() == Some(&u8::MAX) {
             return Err(Malformed("groups out of order"));
         }
-        self.begins = numbers(lasts.iter().copied().chain([u8::MAX])).map(|number| u32::from(number) * SLOTS);
+        self.groups = numbers(lasts.iter().copied().chain([u8::MAX]));
+        self.begins = self.groups.map(|number| u32::from(number) * SLOTS);
         let mut bits = BitReader::new(stored, groups * 8);
         for _ in 0..groups {
             let frequencies = table::read::<W>(&mut bits)?;
@@ -139,8 +145,8 @@ fn rest<const W: usize>(done: usize, tables: &Tables, cursor: &mut Cursor<'_>, b
 
 #[cfg(target_arch = "x86_64")]
 fn rows<const W: usize>(tables: &Tables, cursor: &mut Cursor<'_>, base: &[u8], out: &mut [u8]) -> usize {
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: the machine has it.
+    if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vbmi") {
+        // SAFETY: the machine has them; avx512f comes with each.
         unsafe { avx512::rows::<W>(tables, cursor, base, out) }
     } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
         // SAFETY: the machine has it.
@@ -243,8 +249,9 @@ mod tests {
     #[test]
     fn rows_of_the_longest_low_bits_are_read_by_vectors() {
         // Every second one differs by the lowest number, which always escapes, with all the low bits there can be.
-        let far =
-            |n: u32| (n, if n.is_multiple_of(2) { (!n).wrapping_sub(n) } else { n.wrapping_mul(0x9E37_79B9) }, 0);
+        let far = |n: u32| {
+            (n, if n.is_multiple_of(2) { (!n).wrapping_sub(n) } else { n.wrapping_mul(0x9E37_79B9) }, 0)
+        };
         check::<4>(&(0..4096).map(far).collect::<Vec<_>>(), &[]);
         check::<2>(&(0..4096).map(far).collect::<Vec<_>>(), &[]);
     }
