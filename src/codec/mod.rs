@@ -14,6 +14,6 @@ mod rot;
 mod sample;
 
 pub use decode::decode;
-pub use delta::estimate_delta;
+pub use delta::estimate as estimate_delta;
 pub use encode::Encoder;
 pub use encoding::{Codec, Encoding, MAX_RAW, Malformed};

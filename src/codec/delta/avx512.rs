@@ -13,7 +13,7 @@ const HALF: usize = 16;
 
 /// Decodes whole rows as long as the stored bytes reach far enough to load vectors of them; gives the number of elements
 /// done, a multiple of [`LANES`].
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn rows<const W: usize>(
     tables: &Tables,
     cursor: &mut Cursor<'_>,
@@ -29,6 +29,7 @@ pub(super) fn rows<const W: usize>(
             _mm512_loadu_si512(cursor.states.as_ptr().add(HALF).cast()),
         ]
     };
+    let groups = groups(tables);
     let rows = base.chunks_exact(row_bytes).zip(out.chunks_exact_mut(row_bytes));
     let mut done = 0;
     for (base, out) in rows {
@@ -38,7 +39,7 @@ pub(super) fn rows<const W: usize>(
         for (half, state) in states.iter_mut().enumerate() {
             // SAFETY: `base` holds 32 elements, of which this half is 16.
             let base = unsafe { load::<W>(base.as_ptr().add(half * HALF * W)) };
-            let slot = slots::<W>(tables, base, *state);
+            let slot = slots::<W>(tables, groups, base, *state);
             let words = stored.as_ptr().wrapping_add(cursor.word);
             // SAFETY: a row takes at most 64 bytes of words and `reaches` has seen that as many are there.
             let words = unsafe { _mm256_loadu_si256(words.cast()) };
@@ -96,16 +97,30 @@ unsafe fn store<const W: usize>(to: *mut u8, bits: __m512i) {
     }
 }
 
-/// The slots that the states stand at, in the tables of the bases' groups.
+/// The groups of all 256 contexts, 64 a vector.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn slots<const W: usize>(tables: &Tables, base: __m512i, state: __m512i) -> __m512i {
-    let exponent = if W == 2 { _mm512_srli_epi32::<7>(base) } else { _mm512_srli_epi32::<23>(base) };
-    let context = _mm512_and_si512(exponent, _mm512_set1_epi32(0xFF));
-    // SAFETY: a context is below 256, which is the length of `begins`.
-    let begin = unsafe { _mm512_i32gather_epi32::<4>(context, tables.begins.as_ptr().cast()) };
+fn groups(tables: &Tables) -> [__m512i; 4] {
+    let mut groups = [_mm512_setzero_si512(); 4];
+    for (to, from) in groups.iter_mut().zip(tables.groups.as_chunks::<64>().0) {
+        // SAFETY: 64 bytes.
+        *to = unsafe { _mm512_loadu_si512(from.as_ptr().cast()) };
+    }
+    groups
+}
+
+/// The slots that the states stand at, in the tables of the bases' groups.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+#[inline]
+fn slots<const W: usize>(tables: &Tables, groups: [__m512i; 4], base: __m512i, state: __m512i) -> __m512i {
+    let context = if W == 2 { _mm512_srli_epi32::<7>(base) } else { _mm512_srli_epi32::<23>(base) };
+    // The lowest byte of each lane is the context; what the three above it find is dropped.
+    let [a, b, c, d] = groups;
+    let (lower, upper) = (_mm512_permutex2var_epi8(a, context, b), _mm512_permutex2var_epi8(c, context, d));
+    let group = _mm512_mask_mov_epi8(lower, _mm512_movepi8_mask(context), upper);
+    let begin = _mm512_slli_epi32::<PRECISION>(_mm512_and_si512(group, _mm512_set1_epi32(0xFF)));
     let place = _mm512_and_si512(state, _mm512_set1_epi32(SLOTS as i32 - 1));
-    // SAFETY: `begins` holds group x SLOTS, a place is below SLOTS, and `Tables::read` has filled SLOTS for each group.
+    // SAFETY: a place is below SLOTS, and `Tables::read` has filled SLOTS for each group that `groups` holds.
     unsafe { _mm512_i32gather_epi32::<4>(_mm512_add_epi32(begin, place), tables.slots.as_ptr().cast()) }
 }
 

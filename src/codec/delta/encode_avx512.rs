@@ -4,9 +4,8 @@
 
 use std::arch::x86_64::*;
 
-use super::rans::{LANES, Step};
+use super::rans::{Code, LANES};
 use super::table::{PRECISION, SLOTS};
-use super::walk::PLACES;
 
 /// Lanes of a vector.
 const HALF: usize = 16;
@@ -15,8 +14,7 @@ const HALF: usize = 16;
 /// symbols; gives the place of the first word.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) fn encode_rows(
-    rows: &[[u16; LANES]],
-    steps: &[Step; PLACES],
+    rows: &[[Code; LANES]],
     states: &mut [u32; LANES],
     words: &mut [u16],
     mut first: usize,
@@ -27,13 +25,13 @@ pub(super) fn encode_rows(
     };
     for row in rows.iter().rev() {
         // A row takes 32 words at most: this holds as long as there is a word for each symbol.
-        let Some(room) = first.checked_sub(LANES).and_then(|low| words.get_mut(low..first)) else { break };
+        let Some(room) = words.get_mut(first.wrapping_sub(LANES)..first) else { break };
         let mut left = LANES;
         for (half, state) in vectors.iter_mut().enumerate().rev() {
-            // SAFETY: a row has 32 keys of 2 bytes, this half 16 of them.
-            let keys = unsafe { _mm256_loadu_si256(row.as_ptr().add(half * HALF).cast()) };
+            // SAFETY: a row has 32 codes of 4 bytes, this half 16 of them.
+            let codes = unsafe { _mm512_loadu_si512(row.as_ptr().add(half * HALF).cast()) };
             let (full, word);
-            (*state, full, word) = step(*state, slots_and_starts(steps, keys));
+            (*state, full, word) = step(*state, codes);
             left -= full.count_ones() as usize;
             let taken = (1_u32 << full.count_ones()) - 1;
             // SAFETY: only `taken` words are written, which end where the ones before began: `left` is not below 0, for
@@ -49,23 +47,13 @@ pub(super) fn encode_rows(
     first
 }
 
-/// For each key its symbol's number of slots in the low half, and where they begin in the high half.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn slots_and_starts(steps: &[Step; PLACES], keys: __m256i) -> __m512i {
-    let places = _mm512_and_si512(_mm512_cvtepu16_epi32(keys), _mm512_set1_epi32(PLACES as i32 - 1));
-    // A step has 16 bytes, slots and start are its last four; gathers know multiples of eight.
-    let eights = _mm512_slli_epi32::<1>(places);
-    // SAFETY: a place is below PLACES, the length of `steps`, and `Step` is laid out as C does.
-    unsafe { _mm512_i32gather_epi32::<8>(eights, steps.as_ptr().cast::<i32>().add(3)) }
-}
-
 /// The states after their symbols, which lanes gave a word, and those words, lowest lane first.
 #[target_feature(enable = "avx512f,avx512vl")]
 #[inline]
-fn step(state: __m512i, slots_and_start: __m512i) -> (__m512i, u16, __m256i) {
-    let slots = _mm512_and_si512(slots_and_start, _mm512_set1_epi32(0xFFFF));
-    let start = _mm512_srli_epi32::<16>(slots_and_start);
+fn step(state: __m512i, codes: __m512i) -> (__m512i, u16, __m256i) {
+    let slots = _mm512_and_si512(codes, _mm512_set1_epi32(2 * SLOTS as i32 - 1));
+    let start =
+        _mm512_and_si512(_mm512_srli_epi32::<{ Code::START }>(codes), _mm512_set1_epi32(SLOTS as i32 - 1));
     let full = _mm512_cmpge_epu32_mask(_mm512_srli_epi32::<{ 32 - PRECISION }>(state), slots);
     let words = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, state));
     let state = _mm512_mask_srli_epi32::<16>(state, full, state);

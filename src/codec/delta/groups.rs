@@ -84,23 +84,26 @@ fn loss(groups: &[Group], pair: &[usize]) -> f32 {
     }
 }
 
-/// Bits that elements with these counts and their table take: order-0 entropy, and so much for each symbol used.
+/// Bits that elements with these counts and their table take: their entropy, and so much for each symbol used.
 fn cost(counts: &Counts) -> f32 {
+    let used = counts.iter().filter(|count| **count > 0).count();
+    entropy(counts) + FREQUENCY_BITS * used as f32
+}
+
+/// The order-0 entropy of all elements with these counts, in bits.
+pub(super) fn entropy(counts: &Counts) -> f32 {
     // Sums of their own for eight neighbours: so these are vectors.
-    let (mut total, mut bits, mut used) = ([0; 8], [0.0; 8], [0; 8]);
+    let (mut total, mut bits) = ([0; 8], [0.0; 8]);
     for eight in counts.as_chunks::<8>().0 {
         if *eight == [0; 8] {
             continue;
         }
-        let sums = total.iter_mut().zip(&mut bits).zip(&mut used);
-        for (count, ((total, bits), used)) in eight.iter().zip(sums) {
+        for (count, (total, bits)) in eight.iter().zip(total.iter_mut().zip(&mut bits)) {
             *total += *count;
             *bits += times_log2(*count);
-            *used += u32::from(*count > 0);
         }
     }
-    let (total, used): (u32, u32) = (total.iter().sum(), used.iter().sum());
-    times_log2(total) - bits.iter().sum::<f32>() + FREQUENCY_BITS * used as f32
+    times_log2(total.iter().sum()) - bits.iter().sum::<f32>()
 }
 
 /// About `n` x log2(`n`): the exponent of `n` as a float is the integer part, a polynomial of the mantissa the rest.

@@ -18,6 +18,7 @@ mod avx512;
 mod bits;
 #[cfg(target_arch = "x86_64")]
 mod encode_avx512;
+mod estimate;
 mod groups;
 mod order;
 mod rans;
@@ -40,14 +41,30 @@ fn whole_elements(like: &Encoding, len: usize) -> Option<(usize, usize)> {
     Some((phase, phase + (len - phase) / width * width))
 }
 
-/// Replaces `out` by the stored form of `raw` against `base`. None, with `out` undefined, where that does not apply
-/// (no elements of 2 or 4 bytes, another length) or saves nothing. The caller names the base.
-pub(super) fn encode(like: &Encoding, raw: &[u8], base: &[u8], out: &mut Vec<u8>) -> Option<Encoding> {
+/// The whole elements of `raw` and of `base`, if `like` and the lengths allow a delta.
+fn pair<'a>(like: &Encoding, raw: &'a [u8], base: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     let (begin, end) = whole_elements(like, raw.len())?;
     if base.len() != raw.len() || begin == end {
         return None;
     }
-    let (elements, of_base) = (raw.get(begin..end)?, base.get(begin..end)?);
+    Some((raw.get(begin..end)?, base.get(begin..end)?))
+}
+
+/// About what the stored form of `raw` against `base` would take, in bytes, from a sample of a few thousand elements.
+/// None where there can be no delta. `like` says how `raw` is stored by itself: its width and phase count.
+pub fn estimate(like: &Encoding, raw: &[u8], base: &[u8]) -> Option<usize> {
+    let (elements, of_base) = pair(like, raw, base)?;
+    Some(match like.width {
+        2 => estimate::stored_len::<2>(elements, of_base),
+        _ => estimate::stored_len::<4>(elements, of_base),
+    })
+}
+
+/// Replaces `out` by the stored form of `raw` against `base`. None, with `out` undefined, where that does not apply
+/// (no elements of 2 or 4 bytes, another length) or saves nothing. The caller names the base.
+pub(super) fn encode(like: &Encoding, raw: &[u8], base: &[u8], out: &mut Vec<u8>) -> Option<Encoding> {
+    let (elements, of_base) = pair(like, raw, base)?;
+    let (begin, end) = whole_elements(like, raw.len())?;
     out.clear();
     match like.width {
         2 => write::append::<2>(elements, of_base, out),
@@ -84,10 +101,4 @@ pub(super) fn decode(
         2 => read::read::<2>(stored, base, elements),
         _ => read::read::<4>(stored, base, elements),
     }
-}
-/// .
-pub fn estimate_delta(like: &Encoding, raw: &[u8], base: &[u8]) -> Option<usize> {
-    let mut out = Vec::new();
-    encode(like, raw, base, &mut out)?;
-    Some(out.len())
 }

@@ -62,6 +62,48 @@ fn unlike_blobs_give_no_delta() {
     }
 }
 
+/// Normally distributed numbers, from a generator of its own that gives the same ones each time.
+fn normal(seed: u32) -> impl Iterator<Item = f64> {
+    (0_u32..).map(move |n| {
+        let digest = crate::content::hash::chunk_id(&[seed, n].map(u32::to_le_bytes).concat()).0;
+        let uniform =
+            digest.as_chunks::<2>().0.iter().map(|two| f64::from(u16::from_le_bytes(*two)) / 65536.0);
+        // Twelve uniform numbers have the variance 1.
+        uniform.take(12).sum::<f64>() - 6.0
+    })
+}
+
+/// `floats` as bytes, of 4 or, rounded, of 2.
+fn floats(width: u8, floats: impl Iterator<Item = f64>) -> Vec<u8> {
+    let bytes = |bits: u32| match width {
+        2 => (bits + 0x7FFF + (bits >> 16 & 1)).to_le_bytes()[2..].to_vec(),
+        _ => bits.to_le_bytes().to_vec(),
+    };
+    floats.flat_map(|float| bytes((float as f32).to_bits())).collect()
+}
+
+#[test]
+fn weights_that_moved_take_little_and_the_estimate_tells_how_much() {
+    for (width, step, most) in [(4, 1e-6, 40), (4, 1e-4, 61), (2, 1e-5, 7), (2, 1e-4, 20)] {
+        let weights: Vec<f64> = normal(1).take(1 << 16).map(|number| number * 0.02).collect();
+        let base = floats(width, weights.iter().copied());
+        let raw = floats(width, weights.iter().zip(normal(2)).map(|(weight, more)| weight + more * step));
+        let stored = there_and_back(width, 0, &raw, &base).unwrap();
+        assert!(stored * 100 < raw.len() * most, "{stored} of {} bytes", raw.len());
+        let estimate = estimate(&like(width, 0), &raw, &base).unwrap();
+        assert!(estimate.abs_diff(stored) * 12 < stored, "{estimate} for {stored}");
+    }
+}
+
+#[test]
+fn an_estimate_is_there_where_a_delta_can_be() {
+    let raw = vec![7; 1000];
+    assert_eq!(estimate(&like(8, 0), &raw, &raw), None);
+    assert_eq!(estimate(&like(4, 0), &raw, &raw[1..]), None);
+    assert_eq!(estimate(&like(4, 3), &raw[..6], &raw[..6]), None);
+    assert!(estimate(&like(4, 1), &raw, &raw).unwrap() < 30);
+}
+
 /// Elements around a base: most near, some anywhere; every length and phase.
 fn pair() -> impl Strategy<Value = (u8, u8, Vec<u8>, Vec<u8>)> {
     let element = (any::<u32>(), 0_u32..33, any::<u32>(), any::<bool>());

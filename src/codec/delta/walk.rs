@@ -4,20 +4,13 @@
 
 use super::groups::CONTEXTS;
 use super::order::{SYMBOLS, context, difference, load, lows, symbol};
-use super::rans::ESCAPED;
+use super::rans::Code;
 
 /// Elements that are walked over at a time, so that what one walk makes is in cache for the next.
 pub(super) const BLOCK: usize = 512;
 
-/// Places in the tables by group and symbol: for more groups than there are, a power of two.
-pub(super) const PLACES: usize = 16 * SYMBOLS;
-
 /// Keys by context.
 pub(super) const KEYS: usize = CONTEXTS * SYMBOLS;
-
-/// For each key by context its key by group in the low half, and in the high half how many low bits are stored, and
-/// [`ESCAPED`]. Only what a blob uses of it is ever in cache.
-pub(super) type Plan = [u32; KEYS];
 
 /// Declares a function that runs `$body`, an inlined one, with the widest vectors of the machine.
 macro_rules! with_vectors {
@@ -63,36 +56,49 @@ fn keys_body<const W: usize>(raw: &[u8], base: &[u8], keys: &mut [u16]) {
     }
 }
 
-/// Turns the contexts of the keys into groups; gives for each key how many low bits are stored, and [`ESCAPED`].
+/// Gives for each key its code. Only what a blob uses of `plan` is ever in cache.
 #[allow(clippy::indexing_slicing, reason = "a remainder by the length of a table is a place in it")]
-pub(super) fn regroup(plan: &Plan, keys: &mut [u16], counts: &mut [u32]) {
-    for (key, count) in keys.iter_mut().zip(counts) {
-        let found = plan[usize::from(*key) % KEYS];
-        (*key, *count) = (found as u16, found >> 16);
+pub(super) fn look_up(plan: &[Code; KEYS], keys: &[u16], codes: &mut [Code]) {
+    for (key, code) in keys.iter().zip(codes) {
+        *code = plan[usize::from(*key) % KEYS];
     }
 }
 
 with_vectors! {
     /// For each `8 / W` elements their low bits, one behind the other, and how many those are; at most 62.
-    low_bits = low_bits_body(raw: &[u8], base: &[u8], counts: &[u32], to: &mut [u64], lens: &mut [u32])
+    low_bits = low_bits_body(raw: &[u8], base: &[u8], codes: &[Code], to: &mut [u64], lens: &mut [u32])
 }
 
 #[inline(always)]
-fn low_bits_body<const W: usize>(raw: &[u8], base: &[u8], counts: &[u32], to: &mut [u64], lens: &mut [u32]) {
-    let several = raw.chunks_exact(8).zip(base.chunks_exact(8)).zip(counts.chunks_exact(8 / W));
-    for ((to, len), ((raw, base), counts)) in to.iter_mut().zip(lens).zip(several) {
-        let (mut all, mut sum) = (0_u64, 0);
-        for ((raw, base), count) in raw.as_chunks::<W>().0.iter().zip(base.as_chunks::<W>().0).zip(counts) {
-            all |= u64::from(low_bits_of::<W>(raw, base, *count)) << (sum % 64);
-            sum += *count % ESCAPED;
+fn low_bits_body<const W: usize>(raw: &[u8], base: &[u8], codes: &[Code], to: &mut [u64], lens: &mut [u32]) {
+    let mut lows = [0; BLOCK];
+    let elements = raw.as_chunks::<W>().0.iter().zip(base.as_chunks::<W>().0).zip(codes);
+    for (low, ((raw, base), code)) in lows.iter_mut().zip(elements) {
+        *low = low_bits_of::<W>(raw, base, *code);
+    }
+    let join = |[a, b]: [u32; 2], [m, n]: [Code; 2]| {
+        let (m, n) = (m.low(), n.low());
+        (u64::from(a) | u64::from(b) << (m % 64), m + n)
+    };
+    let outs = to.iter_mut().zip(lens);
+    if W == 2 {
+        let fours = lows.as_chunks::<4>().0.iter().zip(codes.as_chunks::<4>().0);
+        for ((to, len), ([a, b, c, d], [k, l, m, n])) in outs.zip(fours) {
+            let (low, first) = join([*a, *b], [*k, *l]);
+            let (high, second) = join([*c, *d], [*m, *n]);
+            (*to, *len) = (low | high << (first % 64), first + second);
         }
-        (*to, *len) = (all, sum);
+    } else {
+        let twos = lows.as_chunks::<2>().0.iter().zip(codes.as_chunks::<2>().0);
+        for ((to, len), (lows, codes)) in outs.zip(twos) {
+            (*to, *len) = join(*lows, *codes);
+        }
     }
 }
 
-/// The bits of one element that are stored raw, `count` without the mark [`ESCAPED`].
+/// The bits of one element that are stored raw.
 #[inline(always)]
-pub(super) fn low_bits_of<const W: usize>(raw: &[u8; W], base: &[u8; W], count: u32) -> u32 {
-    let low = lows(difference::<W>(load::<W>(raw), load::<W>(base)), count >= ESCAPED);
-    low & !(u32::MAX << (count % 32))
+pub(super) fn low_bits_of<const W: usize>(raw: &[u8; W], base: &[u8; W], code: Code) -> u32 {
+    let low = lows(difference::<W>(load::<W>(raw), load::<W>(base)), code.escaped());
+    low & !(u32::MAX << code.low())
 }

@@ -6,31 +6,32 @@
 use std::cell::RefCell;
 
 use super::bits::BitWriter;
-use super::groups::{CONTEXTS, Counts, Group, merge, numbers};
+use super::groups::{Group, merge, numbers};
 use super::order::SYMBOLS;
-use super::rans::{ESCAPED, Step, encode, raw_bits, steps};
+use super::rans::{Code, codes, encode};
 use super::table::{self, Frequencies, frequencies, is_certain};
-use super::walk::{self, BLOCK, KEYS, PLACES, Plan};
+use super::walk::{self, BLOCK, KEYS};
 
-/// Buffers that are reused; one a thread. They grow to about three times the longest blob.
+/// Buffers that are reused; one a thread. They grow to about five times the longest blob.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// Context or group, then symbol in the low seven bits; one an element.
+    /// Context, then symbol in the low seven bits; one an element.
     keys: Vec<u16>,
     /// Counts of keys; one half of the elements each.
-    banks: [ByKey; 2],
-    plan: ByKey,
+    banks: [ByKey<u32>; 2],
+    plan: ByKey<Code>,
+    /// One an element.
+    codes: Vec<Code>,
     words: Vec<u16>,
     bits: BitWriter,
-    steps: Vec<Step>,
 }
 
-/// A number for each key by context.
-struct ByKey(Box<Plan>);
+/// One of these for each key.
+struct ByKey<T>(Box<[T; KEYS]>);
 
-impl Default for ByKey {
+impl<T: Copy + Default> Default for ByKey<T> {
     fn default() -> Self {
-        ByKey(Box::new([0; KEYS]))
+        ByKey(Box::new([T::default(); KEYS]))
     }
 }
 
@@ -52,7 +53,7 @@ pub(super) fn groups_of<'a, const W: usize>(
         for (raw, base) in pieces {
             scratch.count::<W>(raw, base);
         }
-        merge(&scratch.histogram())
+        scratch.groups()
     })
 }
 
@@ -62,24 +63,21 @@ impl Scratch {
         for bank in &mut self.banks {
             bank.0.fill(0);
         }
-        self.steps.clear();
     }
 
     fn append<const W: usize>(&mut self, raw: &[u8], base: &[u8], out: &mut Vec<u8>) {
         self.restart();
         self.count::<W>(raw, base);
-        let groups = merge(&self.histogram());
+        let groups = self.groups();
         let tables: Vec<Frequencies> = groups.iter().map(|group| frequencies::<W>(&group.counts)).collect();
         self.plan::<W>(&groups, &tables);
         self.append_tables(&groups, &tables, out);
         self.pack::<W>(raw, base);
-        if self.words.len() < self.keys.len() {
-            self.words.resize(self.keys.len(), 0);
+        if self.words.len() < self.codes.len() {
+            self.words.resize(self.codes.len(), 0);
         }
-        let words = self.words.get_mut(..self.keys.len()).unwrap_or_default();
-        self.steps.resize(PLACES, Step::default());
-        let Some(steps) = self.steps.first_chunk() else { return };
-        let (states, first) = encode(&self.keys, steps, words);
+        let words = self.words.get_mut(..self.codes.len()).unwrap_or_default();
+        let (states, first) = encode(&self.codes, words);
         let words = words.get(first..).unwrap_or_default();
         out.extend((words.len() as u32).to_le_bytes());
         append_words(words, out);
@@ -89,18 +87,12 @@ impl Scratch {
         }
     }
 
-    /// What the walks behind the first one look up.
+    /// The code of each key.
     fn plan<const W: usize>(&mut self, groups: &[Group], tables: &[Frequencies]) {
-        self.steps.extend(tables.iter().flat_map(steps));
-        let raw_bits: Vec<_> = tables.iter().map(raw_bits::<W>).collect();
+        let codes: Vec<_> = tables.iter().map(codes::<W>).collect();
         let numbers = numbers(groups.iter().map(|group| group.last));
-        for (number, plan) in numbers.into_iter().zip(self.plan.0.as_chunks_mut::<SYMBOLS>().0) {
-            let begin = u32::from(number) * SYMBOLS as u32;
-            for ((to, count), symbol) in
-                plan.iter_mut().zip(raw_bits.get(usize::from(number)).unwrap_or(&[0; SYMBOLS])).zip(0..)
-            {
-                *to = (begin + symbol) | count << 16;
-            }
+        for (number, plan) in numbers.into_iter().zip(self.plan.0.as_chunks_mut().0) {
+            *plan = codes.get(usize::from(number)).copied().unwrap_or([Code::default(); SYMBOLS]);
         }
     }
 
@@ -126,34 +118,31 @@ impl Scratch {
         }
     }
 
-    /// How often each symbol came in each context.
-    fn histogram(&self) -> Vec<Counts> {
-        let [a, b] = &self.banks;
-        let sums = |(a, b): (&Counts, &Counts)| {
-            let mut sums = *a;
-            sums.iter_mut().zip(b).for_each(|(sum, more)| *sum += more);
-            sums
-        };
-        a.0.as_chunks().0.iter().zip(b.0.as_chunks().0).map(sums).collect()
+    /// The groups for what was counted.
+    fn groups(&mut self) -> Vec<Group> {
+        let [a, b] = &mut self.banks;
+        a.0.iter_mut().zip(b.0.iter()).for_each(|(sum, more)| *sum += more);
+        merge(a.0.as_chunks().0)
     }
 
-    /// Packs the low bits, and turns the contexts of the keys into groups.
+    /// Looks up the codes and packs the low bits.
     fn pack<const W: usize>(&mut self, raw: &[u8], base: &[u8]) {
         self.bits.restart(raw.len() + 8);
-        let (mut counts, mut lows, mut lens) = ([0; BLOCK], [0; BLOCK], [0; BLOCK]);
+        self.codes.resize(self.keys.len(), Code::default());
+        let (mut lows, mut lens) = ([0; BLOCK], [0; BLOCK]);
         let blocks = raw.chunks(BLOCK * W).zip(base.chunks(BLOCK * W));
-        for (keys, (raw, base)) in self.keys.chunks_mut(BLOCK).zip(blocks) {
-            walk::regroup(&self.plan.0, keys, &mut counts);
-            let counts = counts.get(..keys.len()).unwrap_or_default();
+        let codes = self.codes.chunks_mut(BLOCK).zip(self.keys.chunks(BLOCK));
+        for ((codes, keys), (raw, base)) in codes.zip(blocks) {
+            walk::look_up(&self.plan.0, keys, codes);
             let several = keys.len() * W / 8;
-            walk::low_bits::<W>(raw, base, counts, &mut lows, &mut lens);
+            walk::low_bits::<W>(raw, base, codes, &mut lows, &mut lens);
             self.bits.put_all(lows.get(..several).unwrap_or_default(), &lens);
             // The last ones of all need not fill eight bytes.
             let done = several * 8;
             let rest = raw.get(done..).unwrap_or_default().as_chunks::<W>().0;
             let rest = rest.iter().zip(base.get(done..).unwrap_or_default().as_chunks::<W>().0);
-            for ((raw, base), count) in rest.zip(counts.get(done / W..).unwrap_or_default()) {
-                self.bits.put(walk::low_bits_of::<W>(raw, base, *count), *count % ESCAPED);
+            for ((raw, base), code) in rest.zip(codes.get(done / W..).unwrap_or_default()) {
+                self.bits.put(walk::low_bits_of::<W>(raw, base, *code), code.low());
             }
         }
     }
@@ -171,7 +160,7 @@ fn append_words(words: &[u16], out: &mut Vec<u8>) {
 
 /// Counts `keys`, in two banks in turn: equal neighbours do not wait for each other's count.
 #[allow(clippy::indexing_slicing, reason = "a remainder by the length of a bank is a place in it")]
-fn count_keys(keys: &[u16], banks: &mut [ByKey; 2]) {
+fn count_keys(keys: &[u16], banks: &mut [ByKey<u32>; 2]) {
     let [a, b] = banks;
     let (pairs, rest) = keys.as_chunks();
     for [first, second] in pairs {
