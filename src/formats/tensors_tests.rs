@@ -1,7 +1,7 @@
 //! Tensors in what the libraries wrote, and in tables that lie.
 
 use super::samples::{Beside, Bytes, Huge, alone, fixture};
-use super::{Format, Siblings, Tensor, recognise, tensors};
+use super::{Format, Siblings, Source, Tensor, recognise, tensors};
 use crate::base::bytes::Put;
 
 /// Name and bytes of each tensor of a file.
@@ -131,17 +131,32 @@ fn a_failing_medium_is_an_error_for_every_format_with_a_table() {
     }
 }
 
+/// The files of a folder on disk.
+struct Folder(std::path::PathBuf);
+
+impl Siblings for Folder {
+    fn len_of(&self, _: &[u8]) -> crate::base::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    fn open(&self, name: &[u8]) -> crate::base::Result<Option<Box<dyn Source + '_>>> {
+        let bytes = std::fs::read(self.0.join(String::from_utf8_lossy(name).as_ref())).ok();
+        Ok(bytes.map(|bytes| -> Box<dyn Source> { Box::new(Bytes::new(bytes)) }))
+    }
+}
+
 /// `FILES=folder cargo test --lib -- --ignored --nocapture tensors_of_given_files`
 #[test]
 #[ignore = "to hold against what the libraries say"]
 fn tensors_of_given_files() {
-    for entry in std::fs::read_dir(std::env::var("FILES").unwrap()).unwrap() {
+    let folder = Folder(std::env::var("FILES").unwrap().into());
+    for entry in std::fs::read_dir(&folder.0).unwrap() {
         let path = entry.unwrap().path();
         let Ok(bytes) = std::fs::read(&path) else { continue };
         let (name, source) = (path.file_name().unwrap().to_str().unwrap(), Bytes::new(bytes));
         let Some(format) = recognise(name.as_bytes(), &source).unwrap() else { continue };
         let reads = source.read_bytes();
-        for Tensor { name: of, offset, len } in tensors(format, name.as_bytes(), &source, &alone()).unwrap() {
+        for Tensor { name: of, offset, len } in tensors(format, name.as_bytes(), &source, &folder).unwrap() {
             println!("T {name} {} {offset} {len}", String::from_utf8_lossy(&of).replace(' ', "_"));
         }
         println!("R {name} {} {}", source.reads(), source.read_bytes() - reads);

@@ -104,7 +104,9 @@ fn parse(bytes: &[u8]) -> Option<Superblock> {
     let (base, _, end) = (address()?, address()?, address()?);
     if version < 2 {
         // The driver's information; then the root's entry begins with the offset of its name.
-        (address()?, address()?);
+        for _ in 0..2 {
+            address()?;
+        }
     }
     Some(Superblock { base, end, widths: (offset_bytes, length_bytes), root: address()?, open })
 }
