@@ -56,7 +56,7 @@ fn table(
         Format::TorchZip => torch::tensors(source),
         Format::Pickle => stored::tensors(source),
         Format::Safetensors => safetensors::tensors(source),
-        Format::TfData => tf::tensors(file, source, siblings),
+        Format::TfData => tf::tensors(file, siblings),
         Format::Hdf5 => hdf5::tensors(source),
         Format::Keras => members::tensors(source, b".h5", hdf5::tensors),
         Format::Npy => npy::tensors(source),

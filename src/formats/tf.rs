@@ -51,15 +51,11 @@ pub(super) fn names_data(name: &[u8]) -> bool {
 }
 
 /// The tensors of the data file `name`, by the index beside it.
-pub(super) fn tensors(
-    name: &[u8],
-    source: &dyn Source,
-    siblings: &dyn Siblings,
-) -> Result<Vec<Tensor>, Fault> {
+pub(super) fn tensors(name: &[u8], siblings: &dyn Siblings) -> Result<Vec<Tensor>, Fault> {
     let mut found = Vec::new();
     let Some((prefix, wanted)) = data_name(name) else { return Ok(found) };
     let Some(index) = siblings.open(&[prefix, b".index"].concat())? else { return Ok(found) };
-    if index.len() > INDEX_MAX.min(source.len()) {
+    if index.len() > INDEX_MAX {
         return Ok(found);
     }
     sstable::entries(index.as_ref(), |key, value| {
