@@ -219,3 +219,158 @@ impl Savings {
         *by += saved;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::format::{PACK_HEADER, TRAILER};
+    use proptest::prelude::*;
+
+    const HEADER: u32 = (MAX_BLOB_HEADER - ChunkId::LEN) as u32;
+
+    fn id(n: u8) -> ChunkId {
+        ChunkId([n; 32])
+    }
+
+    /// A blob of `raw` bytes that are stored as `stored`.
+    fn entry(n: u8, kind: Kind, codec: Codec, raw_len: u32, stored: u32) -> PackEntry {
+        let has_base = codec == Codec::Delta;
+        let len = stored + if has_base { MAX_BLOB_HEADER as u32 } else { HEADER };
+        PackEntry { id: id(n), offset: 0, len, raw_len, kind, codec: codec as u8, has_base }
+    }
+
+    fn pack_len(entries: &[PackEntry]) -> u32 {
+        let blobs: u32 = entries.iter().map(|entry| entry.len + ENTRY as u32).sum();
+        blobs + (PACK_HEADER + TRAILER) as u32
+    }
+
+    fn with(packs: &[&[PackEntry]], groups: usize) -> Blobs {
+        let mut blobs = Blobs::new(0, groups);
+        packs.iter().for_each(|entries| blobs.pack(pack_len(entries), entries));
+        blobs
+    }
+
+    #[test]
+    fn every_byte_that_was_saved_is_told_by_what_saved_it() {
+        let chunk = |n, codec, stored| entry(n, Kind::Chunk, codec, 1000, stored);
+        let new = [
+            chunk(1, Codec::Raw, 1000),
+            chunk(2, Codec::Constant, 1),
+            chunk(3, Codec::Zstd, 300),
+            chunk(4, Codec::Rot, 800),
+            chunk(5, Codec::Delta, 200),
+            entry(9, Kind::Manifest, Codec::Raw, 50, 50),
+        ];
+        // An older copy of a chunk, a base that nobody refers to, and a chunk that nothing needs.
+        let old = [chunk(5, Codec::Rot, 810), chunk(6, Codec::Raw, 1000), chunk(7, Codec::Raw, 1000)];
+        let mut blobs = with(&[&new, &old], 2);
+        for group in [0, 1] {
+            blobs.metadata(&id(9), group);
+            (1..=5).for_each(|n| blobs.chunk(&id(n), 1000, group));
+            blobs.files(5500, 500, group, true);
+        }
+        blobs.chunk(&id(8), 70, 1);
+        blobs.files(70, 0, 1, true);
+        let (savings, shares) = blobs.finish(&vec![(id(5).short(), id(6).short())]);
+        let header = u64::from(HEADER);
+        let expected = Savings {
+            logical_bytes: 2 * 5500 + 70,
+            holes_bytes: 1000,
+            dedup_bytes: 5000,
+            constant_bytes: 999,
+            zstd_bytes: 700,
+            planes_bytes: 200,
+            delta_bytes: 800,
+            other_bytes: 0,
+            lost_bytes: 70,
+            bases_bytes: 1000 + header,
+            metadata_bytes: 50 + header,
+            headers_bytes: 4 * header + MAX_BLOB_HEADER as u64 + 9 * ENTRY as u64 + 2 * 48,
+            garbage_bytes: 810 + 1000 + 2 * header,
+            packs_bytes: u64::from(pack_len(&new) + pack_len(&old)),
+        };
+        assert_eq!(savings, expected);
+        assert_eq!(savings.sum(), i128::from(savings.packs_bytes));
+        assert_eq!((shares[0].referenced_bytes, shares[1].referenced_bytes), (5000, 5070));
+        assert_eq!((shares[0].logical_bytes, shares[0].unique_bytes, shares[1].unique_bytes), (5500, 0, 0));
+        assert_eq!(
+            shares[0].stored_bytes,
+            new.iter().map(|one| u64::from(one.len) + ENTRY as u64).sum::<u64>()
+        );
+    }
+
+    #[test]
+    fn a_base_goes_with_the_last_delta_that_needs_it() {
+        let chunk = |n, codec| entry(n, Kind::Chunk, codec, 1000, 400);
+        let all =
+            [chunk(1, Codec::Zstd), chunk(2, Codec::Delta), chunk(3, Codec::Delta), chunk(4, Codec::Zstd)];
+        let deltas = vec![(id(2).short(), id(1).short()), (id(3).short(), id(4).short())];
+        let cost = |n: usize| u64::from(all[n - 1].len) + ENTRY as u64;
+        let free = |refers: &[(u8, u32)]| {
+            let mut blobs = with(&[&all], 2);
+            for group in [0, 1] {
+                refers
+                    .iter()
+                    .filter(|(_, of)| *of == group)
+                    .for_each(|(n, _)| blobs.chunk(&id(*n), 1000, group));
+            }
+            let (_, shares) = blobs.finish(&deltas);
+            [shares[0], shares[1]].map(|share| (share.unique_bytes, share.would_free_bytes))
+        };
+        // The base is one version's own, the delta another's: without the first nothing is free.
+        assert_eq!(free(&[(1, 0), (2, 1)]), [(cost(1), 0), (cost(2), cost(2))]);
+        // A base that only a delta keeps goes with it.
+        assert_eq!(free(&[(3, 1)]), [(0, 0), (cost(3), cost(3) + cost(4))]);
+        // One that both need does not.
+        assert_eq!(free(&[(3, 0), (3, 1)]), [(0, 0), (0, 0)]);
+        // A base and its delta in one version go together.
+        assert_eq!(free(&[(1, 0), (2, 0)]), [(cost(1) + cost(2), cost(1) + cost(2)), (0, 0)]);
+        assert_eq!(free(&[(1, 0), (2, 0), (2, 1)]), [(cost(1), 0), (0, 0)]);
+    }
+
+    fn codecs() -> impl Strategy<Value = Codec> {
+        prop::sample::select(vec![Codec::Raw, Codec::Constant, Codec::Zstd, Codec::Rot, Codec::Delta])
+    }
+
+    proptest! {
+        #[test]
+        fn it_adds_up_whatever_packs_hold_and_versions_refer_to(
+            packs in prop::collection::vec(
+                prop::collection::vec((0..20_u8, any::<bool>(), codecs(), 0..=100_u32), 0..12), 0..5),
+            versions in prop::collection::vec(prop::collection::vec((0..25_u8, any::<bool>()), 0..30), 0..5),
+            deltas in prop::collection::vec((0..20_u8, 0..20_u8), 0..10),
+            holes in 0..1000_u64,
+            torn in 0..3_u32,
+        ) {
+            // A blob has one raw length, wherever it is.
+            let raw = |n: u8| 100 + u32::from(n);
+            let mut blobs = Blobs::new(0, versions.len());
+            for pack in &packs {
+                let entries: Vec<PackEntry> = pack
+                    .iter()
+                    .map(|(n, chunk, codec, stored)| {
+                        let kind = if *chunk { Kind::Chunk } else { Kind::Tree };
+                        entry(*n, kind, *codec, raw(*n), (*stored).min(raw(*n)))
+                    })
+                    .collect();
+                let blobs_len: u32 = entries.iter().map(|entry| entry.len).sum();
+                blobs.pack(if torn == 0 { blobs_len } else { pack_len(&entries) }, &entries);
+            }
+            for (group, refers) in (0..).zip(&versions) {
+                let mut bytes = 0;
+                for (n, chunk) in refers {
+                    // Trees of trees and lists of lists that are files, too, do not matter: a file counts its bytes.
+                    bytes += u64::from(raw(*n));
+                    if *chunk { blobs.chunk(&id(*n), raw(*n), group) } else { blobs.metadata(&id(*n), group) }
+                }
+                blobs.files(bytes + holes, holes, group, true);
+            }
+            let deltas: Deltas = deltas.iter().map(|(delta, base)| (id(*delta).short(), id(*base).short())).collect();
+            let (savings, shares) = blobs.finish(&deltas);
+            prop_assert_eq!(savings.sum(), i128::from(savings.packs_bytes));
+            for share in shares {
+                prop_assert!(share.unique_bytes <= share.stored_bytes);
+            }
+        }
+    }
+}

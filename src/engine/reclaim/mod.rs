@@ -14,6 +14,8 @@ mod busy_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
+mod stats_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
