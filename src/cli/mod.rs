@@ -15,6 +15,7 @@ mod options;
 mod policy;
 mod preflight;
 mod progress;
+mod prometheus;
 mod prune;
 mod rows;
 mod runs;

@@ -7,6 +7,7 @@ use crate::base::Result;
 use crate::base::clock::rfc3339;
 use crate::base::monitor::Monitor;
 use crate::engine::Engine;
+use crate::engine::inspect::OfRun;
 
 pub(super) fn stats(engine: &Engine, at: Option<&Target>, monitor: &dyn Monitor) -> Result<Answer> {
     let run = match at {
@@ -18,17 +19,17 @@ pub(super) fn stats(engine: &Engine, at: Option<&Target>, monitor: &dyn Monitor)
     let stats = engine.stats(run.as_ref().map(|run| run.id), monitor)?;
     let versions = stats.versions.into_iter().rev().map(|(version, share)| VersionShare {
         number: version.number,
-        utc: rfc3339(version.moment()),
-        removed: version.expired.is_some(),
+        utc: rfc3339(version.time),
+        removed: version.removed,
         share,
     });
-    let mut runs = Vec::with_capacity(stats.runs.len());
-    for (id, share) in stats.runs {
-        // One that has gone meanwhile has nothing to show.
-        let Some(run) = engine.run(id) else { continue };
+    // One that has gone meanwhile has nothing to show.
+    let of_run = |of: OfRun| {
+        let run = engine.run(of.run)?;
         let (path, deleted) = (shown(&engine.run_path(&run)), run.deleted_at.is_some());
-        runs.push(RunShare { path, versions: engine.all_versions(id)?.len() as u64, deleted, share });
-    }
+        Some(RunShare { path, versions: of.versions as u64, deleted, share: of.share })
+    };
+    let mut runs: Vec<RunShare> = stats.runs.into_iter().filter_map(of_run).collect();
     runs.sort_by(|one, other| (&one.path, one.deleted).cmp(&(&other.path, other.deleted)));
     Ok(Answer::Stats(Box::new(StatsShown {
         saved: stats.savings,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Engine;
 use super::layout::Layout;
 use super::reclaim::How;
+use crate::base::clock::Time;
 use crate::base::id::ChunkId;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, Result};
@@ -50,6 +51,47 @@ pub struct Disk {
     pub total_bytes: u64,
 }
 
+/// What is kept of the record of a version meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Root {
+    /// Its number.
+    pub number: u32,
+    /// Its moment.
+    pub time: Time,
+    /// It was removed, and is not reclaimed yet.
+    pub removed: bool,
+    tree: ChunkId,
+    about: Option<ChunkId>,
+    bytes: u64,
+}
+
+impl From<Version> for Root {
+    fn from(version: Version) -> Self {
+        Root {
+            number: version.number,
+            time: version.moment(),
+            removed: version.expired.is_some(),
+            tree: version.tree,
+            about: version.about,
+            bytes: version.logical_bytes,
+        }
+    }
+}
+
+/// The versions of a run, oldest first.
+type Roots = (RunId, Vec<Root>);
+
+/// What one run has of the store.
+#[derive(Clone, Copy, Debug)]
+pub struct OfRun {
+    /// The run.
+    pub run: RunId,
+    /// How many versions it has, removed ones included.
+    pub versions: usize,
+    /// Its bytes.
+    pub share: Share,
+}
+
 /// Figures of a store.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -60,9 +102,9 @@ pub struct Stats {
     /// What the disk holds.
     pub disk: Disk,
     /// What each run has; empty when one was asked for.
-    pub runs: Vec<(RunId, Share)>,
+    pub runs: Vec<OfRun>,
     /// What each version of the run has that was asked for, oldest first.
-    pub versions: Vec<(Version, Share)>,
+    pub versions: Vec<(Root, Share)>,
     /// Lists of chunks and trees that cannot be read: what they lead to is not counted.
     pub damaged: u64,
 }
@@ -72,8 +114,8 @@ impl Engine {
     /// the mount ends.
     pub fn stats(&self, run: Option<RunId>, monitor: &dyn Monitor) -> Result<Stats> {
         let _one = self.reclaim.one_at_a_time(How::NOW);
-        let runs: Vec<(RunId, Vec<Version>)> =
-            self.runs().into_iter().map(|(id, _)| Ok((id, self.all_versions(id)?))).collect::<Result<_>>()?;
+        let roots = |(id, _)| Ok((id, self.all_versions(id)?.into_iter().map(Root::from).collect()));
+        let runs: Vec<Roots> = self.runs().into_iter().map(roots).collect::<Result<_>>()?;
         let mut files: Vec<(ChunkId, bool)> = Vec::new();
         self.ns.each_sealed(&mut |content, is_now| {
             files.push((content, is_now));
@@ -109,7 +151,14 @@ impl Engine {
                     runs.into_iter().filter(|(id, _)| *id == run).flat_map(|(_, versions)| versions);
                 stats.versions = versions.zip(shares).collect();
             }
-            None => stats.runs = runs.iter().map(|(id, _)| *id).zip(shares).collect(),
+            None => {
+                let of = |((run, versions), share): (&Roots, Share)| OfRun {
+                    run: *run,
+                    versions: versions.len(),
+                    share,
+                };
+                stats.runs = runs.iter().zip(shares).map(of).collect();
+            }
         }
         Ok(stats)
     }
@@ -181,22 +230,22 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn begin(runs: &[(RunId, Vec<Version>)], monitor: &'a dyn Monitor) -> Self {
-        let total = runs.iter().flat_map(|(_, versions)| versions).map(|version| version.logical_bytes);
+    fn begin(runs: &[Roots], monitor: &'a dyn Monitor) -> Self {
+        let total = runs.iter().flat_map(|(_, versions)| versions).map(|version| version.bytes);
         monitor.begin("looking at versions", total.sum());
         Seen { monitor, bytes: 0 }
     }
 
-    fn visit(&mut self, walk: &mut Walk<'_>, version: &Version) -> Result<()> {
+    fn visit(&mut self, walk: &mut Walk<'_>, version: &Root) -> Result<()> {
         walk.version(&version.tree, version.about.as_ref())?;
-        self.bytes += version.logical_bytes;
+        self.bytes += version.bytes;
         self.monitor.advance(self.bytes);
         Ok(())
     }
 }
 
 /// Every run is a group.
-fn walk_runs(walk: &mut Walk<'_>, runs: &[(RunId, Vec<Version>)], seen: &mut Seen<'_>) -> Result<()> {
+fn walk_runs(walk: &mut Walk<'_>, runs: &[Roots], seen: &mut Seen<'_>) -> Result<()> {
     for (group, (_, versions)) in (ROWS..).zip(runs) {
         walk.begin(group);
         versions.iter().try_for_each(|version| seen.visit(walk, version))?;
@@ -205,12 +254,7 @@ fn walk_runs(walk: &mut Walk<'_>, runs: &[(RunId, Vec<Version>)], seen: &mut See
 }
 
 /// Every version of `run` is a group, and all other runs are one.
-fn walk_versions(
-    walk: &mut Walk<'_>,
-    runs: &[(RunId, Vec<Version>)],
-    run: RunId,
-    seen: &mut Seen<'_>,
-) -> Result<()> {
+fn walk_versions(walk: &mut Walk<'_>, runs: &[Roots], run: RunId, seen: &mut Seen<'_>) -> Result<()> {
     let (own, others): (Vec<_>, Vec<_>) = runs.iter().partition(|(id, _)| *id == run);
     for (group, version) in (ROWS..).zip(own.iter().flat_map(|(_, versions)| versions)) {
         walk.begin(group);

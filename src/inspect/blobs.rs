@@ -251,6 +251,11 @@ mod tests {
     }
 
     #[test]
+    fn a_blob_takes_as_little_memory_as_the_header_says() {
+        assert_eq!(size_of::<(u64, Blob)>(), 24);
+    }
+
+    #[test]
     fn every_byte_that_was_saved_is_told_by_what_saved_it() {
         let chunk = |n, codec, stored| entry(n, Kind::Chunk, codec, 1000, stored);
         let new = [

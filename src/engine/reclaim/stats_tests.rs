@@ -63,26 +63,31 @@ fn what_saved_the_bytes_is_told_and_adds_up() {
     world.save(run, "frozen.npy", &npy(1000, LEN));
     world.save(run, "zeros.bin", &vec![7; LEN]);
     world.save(run, "log.txt", &text(1));
+    // Noise of no format.
+    let noise = |stamp| npy(stamp, LEN).split_off(128);
+    world.save(run, "noise.bin", &noise(3000));
     let (id, _) = world.checkpoint(run, 1, LEN);
     world.checkpoint(run, 2, LEN);
-    // In no version: two equal files, and one that a version has, too.
+    // Where no versions are made: two equal files, and one that versions have, too.
     for name in ["alone", "alone2"] {
-        world.save(ROOT, name, &npy(2000, LEN));
+        world.save(ROOT, name, &noise(2000));
     }
-    world.save(ROOT, "copy", &npy(1, LEN));
+    world.save(ROOT, "copy", &noise(3000));
     world.engine.seal_all(&Silent).unwrap();
+    assert_eq!((world.engine.run_at(ROOT), world.versions(run).len()), (None, 2));
 
     let before = world.stats(None);
     let saved = before.savings;
     let (frozen, log, model) = (npy(1000, LEN).len() as u64, text(1).len() as u64, npy(1, LEN).len() as u64);
-    let version = frozen + LEN as u64 + log + model;
-    assert_eq!(saved.logical_bytes, 2 * version + 2 * model, "{saved:?}");
-    assert_eq!(saved.dedup_bytes, frozen + LEN as u64 + log + model, "{saved:?}");
-    assert!(saved.constant_bytes > LEN as u64 * 9 / 10 && saved.constant_bytes <= LEN as u64, "{saved:?}");
+    let len = LEN as u64;
+    let version = frozen + len + log + len + model;
+    assert_eq!(saved.logical_bytes, 2 * version + 2 * len, "{saved:?}");
+    assert_eq!(saved.dedup_bytes, frozen + len + log + len + len, "{saved:?}");
+    assert!(saved.constant_bytes > len * 9 / 10 && saved.constant_bytes <= len, "{saved:?}");
     assert!(saved.zstd_bytes > log / 2, "{saved:?}");
     assert_eq!((saved.delta_bytes, saved.lost_bytes, saved.bases_bytes), (0, 0, 0));
-    assert_eq!((before.runs.len(), before.runs[0].0), (1, id));
-    assert_eq!(before.runs[0].1.logical_bytes, 2 * version);
+    assert_eq!((before.runs.len(), before.runs[0].run), (1, id));
+    assert_eq!(before.runs[0].share.logical_bytes, 2 * version);
 
     let versions = world.versions(run);
     world.make_deltas(&versions[1], &versions[0]);
@@ -148,14 +153,14 @@ fn of_two_runs_each_is_told_what_it_alone_has_and_a_tree_that_cannot_be_read_is_
     }
     let stats = world.stats(None);
     let model = LEN as u64;
-    for (_, share) in &stats.runs {
+    for share in stats.runs.iter().map(|of| of.share) {
         assert_eq!(share.logical_bytes, 2 * npy(1, LEN).len() as u64);
         // The file that is there now has the newest, and both runs the first: nothing but trees is a run's own.
         assert!(share.stored_bytes > 2 * model && share.unique_bytes < model / 20, "{share:?}");
     }
     world.engine.unlink(one, b"model.npy").unwrap();
     let id = world.engine.run_at(one).unwrap().0;
-    let share = |stats: Stats| stats.runs.into_iter().find(|(run, _)| *run == id).unwrap().1;
+    let share = |stats: Stats| stats.runs.into_iter().find(|of| of.run == id).unwrap().share;
     assert!(share(world.stats(None)).would_free_bytes > model);
     let versions = world.shares(one);
     assert!(versions[0].unique_bytes < model / 20 && versions[1].unique_bytes > model, "{versions:?}");
