@@ -21,6 +21,7 @@ pub mod seal;
 pub mod version;
 
 pub mod gc;
+pub mod inspect;
 pub mod options;
 
 pub mod engine;

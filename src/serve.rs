@@ -76,9 +76,16 @@ impl Daemon for Filesystem {
         engine.shut_down(&workers, end)
     }
 
-    fn execute(&self, options: &MountOptions, store: &Path, command: Command) -> Result<Answer> {
+    fn execute(
+        &self,
+        options: &MountOptions,
+        store: &Path,
+        command: Command,
+        progress: &dyn Monitor,
+    ) -> Result<Answer> {
         let needs_workers = command.needs_workers();
-        unmounted(options, store, needs_workers, &Silent, |engine| command::execute(engine, command))
+        let work = |engine: &Arc<Engine>| command::execute(engine, command, progress);
+        unmounted(options, store, needs_workers, progress, work)
     }
 
     fn reclaim(
@@ -293,10 +300,10 @@ impl Handler for Running {
         }
     }
 
-    fn execute(&self, command: Command) -> Result<Answer> {
+    fn execute(&self, command: Command, progress: &dyn Monitor) -> Result<Answer> {
         if self.read_only && command.changes() {
             return Err(Error::Refused("the mount is read-only; mount the store without ro".to_owned()));
         }
-        command::execute(&self.engine, command)
+        command::execute(&self.engine, command, progress)
     }
 }

@@ -59,6 +59,7 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("cli", "command"),
     // What is in use is found through the manifests of contents.
     ("gc", "seal"),
+    ("inspect", "seal"),
     // `status` and `unmount` are spoken over the control socket.
     ("cli", "control"),
 ];

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::failure::{Failure, Outcome};
 use super::{Daemon, locate, print};
+use crate::base::monitor::{Monitor, Silent};
 use crate::base::mounts::Mount;
 use crate::base::{Error, IoContext};
 use crate::command::{Answer, COMMAND_BYTES_MAX, Command, Target};
@@ -112,12 +113,22 @@ fn below(mount: &Mount, full: &Path) -> Option<String> {
 impl Place {
     /// Asks the store's daemon, or the store itself.
     pub(super) fn ask(&self, command: Command, daemon: &dyn Daemon) -> Outcome<Answer> {
+        self.ask_with(command, daemon, &Silent)
+    }
+
+    /// The same for a command that may take long.
+    pub(super) fn ask_with(
+        &self,
+        command: Command,
+        daemon: &dyn Daemon,
+        progress: &dyn Monitor,
+    ) -> Outcome<Answer> {
         let len = serde_json::to_vec(&command).map_or(usize::MAX, |bytes| bytes.len());
         if len > COMMAND_BYTES_MAX {
             return Err(Failure::Usage("what is asked is too long; shorten the paths or values".into()));
         }
         if let Some(mut client) = Client::connect(&self.store)? {
-            return client.execute(command).map_err(|error| match error {
+            return client.execute(command, progress).map_err(|error| match error {
                 Error::Errno(libc::EBUSY) => {
                     Failure::Failed("the daemon answers too many others; try again in a moment".into())
                 }
@@ -128,7 +139,7 @@ impl Place {
         let mut options = MountOptions::default();
         options.apply_file(&Layout::new(&self.store).config())?;
         options.check()?;
-        Ok(daemon.execute(&options, &self.store, command)?)
+        Ok(daemon.execute(&options, &self.store, command, progress)?)
     }
 }
 

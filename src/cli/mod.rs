@@ -15,9 +15,11 @@ mod options;
 mod policy;
 mod preflight;
 mod progress;
+mod prometheus;
 mod prune;
 mod rows;
 mod runs;
+mod stats;
 mod status;
 mod table;
 mod unmount;
@@ -54,6 +56,7 @@ pub trait Daemon {
         options: &MountOptions,
         store: &Path,
         command: crate::command::Command,
+        progress: &dyn Monitor,
     ) -> Result<Answer>;
 
     /// Locks and opens `store`, which is not mounted, gives back the space that nothing needs (or tells what that would
@@ -113,7 +116,7 @@ fn command() -> Command {
         .term_width(100)
         .subcommands([mount::command(), unmount::command(), status::command(), log::command()])
         .subcommands(versions::commands())
-        .subcommand(gc::command())
+        .subcommands([stats::command(), gc::command()])
         .subcommands([runs::command(), runs::purge_command(), policy::command(), prune::command()])
 }
 
@@ -128,6 +131,7 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("unmount", matches)) => unmount::run(matches),
         Some(("status", matches)) => status::run(matches),
         Some(("gc", matches)) => gc::run(matches, daemon),
+        Some(("stats", matches)) => stats::run(matches, daemon),
         Some(("log", matches)) => log::run(matches, daemon),
         Some(("run", matches)) => runs::run(matches, daemon),
         Some(("purge", matches)) => runs::purge(matches, daemon),

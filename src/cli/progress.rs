@@ -11,10 +11,13 @@ use super::tell;
 use crate::base::monitor::Monitor;
 
 const LINE_EVERY: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A monitor that draws. Units are bytes.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
+    /// Nothing is drawn before.
+    from: Instant,
     lines: Mutex<Lines>,
 }
 
@@ -22,13 +25,34 @@ struct Lines {
     what: String,
     total: u64,
     said: Instant,
+    /// The bar knows of the phase.
+    is_drawn: bool,
 }
 
 impl Progress {
     /// For stderr as it is.
     pub(super) fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(0).with_style(style()));
-        Progress { bar, lines: Lines { what: String::new(), total: 0, said: Instant::now() }.into() }
+        let now = Instant::now();
+        let lines = Lines { what: String::new(), total: 0, said: now, is_drawn: false };
+        Progress { bar, from: now, lines: lines.into() }
+    }
+
+    /// For work that is mostly done in a moment: draws nothing in the first second.
+    pub(super) fn patient() -> Self {
+        let new = Self::new();
+        Progress { from: new.from + PATIENCE, ..new }
+    }
+
+    fn draw(&self, bar: &ProgressBar, lines: &mut Lines, done: u64) {
+        if Instant::now() < self.from {
+            return;
+        }
+        if !std::mem::replace(&mut lines.is_drawn, true) {
+            bar.set_message(lines.what.clone());
+            bar.set_length(lines.total);
+        }
+        bar.set_position(done);
     }
 
     /// Takes the bar away.
@@ -44,20 +68,18 @@ fn style() -> ProgressStyle {
 
 impl Monitor for Progress {
     fn begin(&self, what: &str, total: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(what.to_owned());
-            bar.set_length(total);
-            bar.set_position(0);
-        }
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        (lines.what, lines.total) = (what.to_owned(), total);
+        (lines.what, lines.total, lines.is_drawn) = (what.to_owned(), total, false);
+        if let Some(bar) = &self.bar {
+            self.draw(bar, &mut lines, 0);
+        }
     }
 
     fn advance(&self, done: u64) {
-        if let Some(bar) = &self.bar {
-            return bar.set_position(done);
-        }
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bar) = &self.bar {
+            return self.draw(bar, &mut lines, done);
+        }
         if lines.said.elapsed() >= LINE_EVERY {
             lines.said = Instant::now();
             tell(&format!("{}: {} of {}", lines.what, ByteSize(done), ByteSize(lines.total)));

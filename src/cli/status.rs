@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::failure::{Failure, Outcome};
 use super::locate::{self, Located};
-use super::{print, table};
+use super::{print, prometheus, table};
 use crate::base::machine;
 use crate::control::Status;
 use crate::control::client::Client;
@@ -64,6 +64,7 @@ pub(super) fn command() -> Command {
         .after_long_help(JSON_HELP)
         .arg(Arg::new("path").value_name("PATH").value_parser(clap::value_parser!(PathBuf)).help("A mountpoint, a path in it, or a store"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON: an object for PATH, an array without it; one a line"))
+        .arg(Arg::new("prometheus").long("prometheus").action(ArgAction::SetTrue).conflicts_with_all(["json", "watch"]).help("Print metrics as Prometheus reads them, for node_exporter's textfile collector"))
         .arg(Arg::new("watch").long("watch").action(ArgAction::SetTrue).help("Print again every second, until interrupted"))
 }
 
@@ -105,11 +106,15 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
 Examples:
   ckptfs status
   ckptfs status /mnt/runs --watch
-  ckptfs status /mnt/runs --json | jq .sealing.lag_seconds";
+  ckptfs status /mnt/runs --json | jq .sealing.lag_seconds
+  ckptfs status --prometheus | sponge /var/lib/node_exporter/ckptfs.prom";
 
 pub(super) fn run(matches: &ArgMatches) -> Outcome {
     let path = matches.get_one::<PathBuf>("path").map(PathBuf::as_path);
     let (json, watch) = (matches.get_flag("json"), matches.get_flag("watch"));
+    if matches.get_flag("prometheus") {
+        return print(&prometheus::render(&reports(path)?));
+    }
     loop {
         let text = render(path, json)?;
         if !watch {
@@ -121,12 +126,16 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
     }
 }
 
-fn render(path: Option<&Path>, json: bool) -> Outcome<String> {
+fn reports(path: Option<&Path>) -> Outcome<Vec<Report>> {
     let located = match path {
         Some(path) => vec![locate::find(path)?],
         None => locate::all()?,
     };
-    let reports = located.into_iter().map(look).collect::<Outcome<Vec<_>>>()?;
+    located.into_iter().map(look).collect()
+}
+
+fn render(path: Option<&Path>, json: bool) -> Outcome<String> {
+    let reports = reports(path)?;
     if !json {
         return Ok(table::render(&reports));
     }

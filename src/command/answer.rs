@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::inspect::Disk;
+use crate::inspect::{Savings, Share};
 use crate::version::record::Version;
 
 /// The answer to a [`Command`](super::Command).
@@ -24,6 +26,8 @@ pub enum Answer {
     Policy(PolicyShown),
     /// What the policy says of versions.
     Plan(Vec<PlannedRun>),
+    /// Where the bytes are.
+    Stats(Box<StatsShown>),
 }
 
 /// Versions of a run, newest first.
@@ -157,4 +161,51 @@ pub struct Planned {
     pub kept_by: Vec<String>,
     /// Why it goes; empty when it stays.
     pub goes: String,
+}
+
+/// Where the bytes of a store are, and what saved the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatsShown {
+    /// From the bytes of all files to those of the packs.
+    pub saved: Savings,
+    /// Bytes of files that are not sealed yet: they are hot only.
+    pub hot_only_bytes: u64,
+    /// What the disk holds.
+    pub disk: Disk,
+    /// The run whose versions are told of.
+    pub run: Option<String>,
+    /// Its versions, newest first.
+    pub versions: Vec<VersionShare>,
+    /// All runs, when no one was asked for.
+    pub runs: Vec<RunShare>,
+    /// Lists of chunks and trees that cannot be read; what they lead to is not counted.
+    pub damaged: u64,
+}
+
+/// What one version has of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionShare {
+    /// Its number.
+    pub number: u32,
+    /// Its time.
+    pub utc: String,
+    /// It was removed, and is not reclaimed yet.
+    pub removed: bool,
+    /// Its bytes.
+    #[serde(flatten)]
+    pub share: Share,
+}
+
+/// What the versions of one run have of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunShare {
+    /// Its path; of a deleted one its last.
+    pub path: String,
+    /// How many versions it has, removed ones that are not reclaimed yet included.
+    pub versions: u64,
+    /// Its directory was deleted.
+    pub deleted: bool,
+    /// Its bytes.
+    #[serde(flatten)]
+    pub share: Share,
 }

@@ -11,6 +11,7 @@ mod policy;
 mod prune;
 mod runs;
 mod select;
+mod stats;
 mod versions;
 
 #[cfg(test)]
@@ -19,9 +20,11 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Result;
+use crate::base::monitor::Monitor;
 use crate::engine::Engine;
 pub use answer::{
-    Answer, Changed, Log, Logged, Planned, PlannedRun, PolicyShown, PurgedRun, RunInfo, Setting, Source,
+    Answer, Changed, Log, Logged, Planned, PlannedRun, PolicyShown, PurgedRun, RunInfo, RunShare, Setting,
+    Source, StatsShown, VersionShare,
 };
 pub use select::shown;
 
@@ -137,6 +140,11 @@ pub enum Command {
         /// Show only.
         dry_run: bool,
     },
+    /// Tells where the bytes are, and what saved the rest.
+    Stats {
+        /// The run whose versions are told of; `None` = all runs.
+        at: Option<Target>,
+    },
 }
 
 impl Command {
@@ -148,6 +156,7 @@ impl Command {
                 | Command::RunList
                 | Command::PolicyGet { .. }
                 | Command::Prune { dry_run: true, .. }
+                | Command::Stats { .. }
         )
     }
 
@@ -157,8 +166,8 @@ impl Command {
     }
 }
 
-/// Answers `command` on an open store. What it changed is durable when this returns.
-pub fn execute(engine: &Engine, command: Command) -> Result<Answer> {
+/// Answers `command` on an open store. What it changed is durable when this returns. `monitor` hears of work that takes long.
+pub fn execute(engine: &Engine, command: Command, monitor: &dyn Monitor) -> Result<Answer> {
     let changes = command.changes();
     if changes {
         engine.check_writable()?;
@@ -178,6 +187,7 @@ pub fn execute(engine: &Engine, command: Command) -> Result<Answer> {
         Command::PolicyGet { at } => policy::get(engine, at.as_ref())?,
         Command::PolicySet { at, settings } => policy::set(engine, at.as_ref(), &settings)?,
         Command::Prune { at, dry_run } => prune::prune(engine, at.as_ref(), dry_run)?,
+        Command::Stats { at } => stats::stats(engine, at.as_ref(), monitor)?,
     };
     if changes {
         engine.sync_names()?;

@@ -47,14 +47,14 @@ impl World {
     fn ask(&self, command: Command) -> Answer {
         // As over the socket.
         let text = serde_json::to_string(&command).unwrap();
-        let answer = execute(&self.engine, serde_json::from_str(&text).unwrap()).unwrap();
+        let answer = execute(&self.engine, serde_json::from_str(&text).unwrap(), &Silent).unwrap();
         let back = serde_json::from_str(&serde_json::to_string(&answer).unwrap()).unwrap();
         assert_eq!(answer, back);
         answer
     }
 
     fn refused(&self, command: Command) -> String {
-        let said = execute(&self.engine, command).unwrap_err().to_string();
+        let said = execute(&self.engine, command, &Silent).unwrap_err().to_string();
         assert!(!said.contains('\n') && !said.contains("os error"), "{said}");
         said
     }
@@ -266,5 +266,31 @@ fn only_what_looks_works_while_the_store_closes() {
     world.snapshot(path(""));
     world.engine.shut_down(&world.workers, End::InUse).unwrap();
     assert_eq!(world.log(path("")).versions.len(), 1);
-    assert!(execute(&world.engine, Command::RunAdd { at: path("") }).is_err());
+    assert!(execute(&world.engine, Command::RunAdd { at: path("") }, &Silent).is_err());
+}
+
+#[test]
+fn stats_are_of_the_versions_of_a_run_or_of_all_runs() {
+    let world = open();
+    let stats = |at| match world.ask(Command::Stats { at }) {
+        Answer::Stats(stats) => *stats,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((stats(Some(Target::Only)).run, stats(None).runs.len()), (None, 0));
+    world.dir(world.dir(ROOT, "exp"), "logs");
+    world.dir(ROOT, "other");
+    for _ in 0..2 {
+        world.snapshot(path("exp"));
+    }
+    let one = stats(Some(path("exp/logs")));
+    assert_eq!((one.run.as_deref(), one.runs.len()), (Some("exp"), 0));
+    assert_eq!(one.versions.iter().map(|version| version.number).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(one, stats(Some(Target::Only)), "the only run");
+    world.snapshot(path("other"));
+    let paths = |stats: StatsShown| stats.runs.into_iter().map(|run| run.path).collect::<Vec<_>>();
+    for at in [None, Some(Target::Only), Some(path(""))] {
+        assert_eq!(paths(stats(at)), ["exp", "other"]);
+    }
+    assert!(world.refused(Command::Stats { at: Some(run("typo")) }).contains("exp"));
+    drop(world.workers);
 }

@@ -71,7 +71,7 @@ impl Client {
     }
 
     /// Does what a command asks and returns its answer.
-    pub fn execute(&mut self, command: Command) -> Result<Answer> {
+    pub fn execute(&mut self, command: Command, progress: &dyn Monitor) -> Result<Answer> {
         let mut text = String::new();
         let request = Request::Command { command };
         let mut keep = |part: String| {
@@ -83,7 +83,7 @@ impl Client {
             text.push_str(&part);
             Ok(())
         };
-        self.ask_in_parts(request, WORKING_SILENCE_MAX, &crate::base::monitor::Silent, &mut keep)?;
+        self.ask_in_parts(request, WORKING_SILENCE_MAX, progress, &mut keep)?;
         serde_json::from_str(&text).map_err(|_| self.odd())
     }
 
@@ -188,7 +188,8 @@ mod tests {
             self.note(&format!("unmount {how:?}"));
             if self.busy { Err(Error::Errno(libc::EBUSY)) } else { Ok(()) }
         }
-        fn execute(&self, command: Command) -> Result<Answer> {
+        fn execute(&self, command: Command, progress: &dyn Monitor) -> Result<Answer> {
+            progress.begin("looking", 7);
             match command {
                 Command::RunList => Ok(Answer::Runs((0..10_000).map(many).collect())),
                 other => Err(Error::Refused(format!("{other:?}"))),
@@ -215,10 +216,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _server = Server::start(dir.path(), Arc::new(Fake::default())).unwrap();
         let mut client = Client::connect(dir.path()).unwrap().unwrap();
-        let Answer::Runs(runs) = client.execute(Command::RunList).unwrap() else { panic!("runs") };
+        let heard = Heard::default();
+        let Answer::Runs(runs) = client.execute(Command::RunList, &heard).unwrap() else { panic!("runs") };
         assert!(serde_json::to_vec(&runs).unwrap().len() as u64 > 2 * REPLY_BYTES_MAX);
         assert_eq!(runs, (0..10_000).map(many).collect::<Vec<_>>());
-        let said = client.execute(Command::PolicyGet { at: None }).unwrap_err().to_string();
+        assert_eq!(*heard.0.lock().unwrap(), ["looking 7"]);
+        let said = client.execute(Command::PolicyGet { at: None }, &heard).unwrap_err().to_string();
         assert!(said.contains("PolicyGet"), "{said}");
         assert_eq!(client.status().unwrap().pid, 7);
     }

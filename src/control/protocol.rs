@@ -104,8 +104,8 @@ pub trait Handler: Send + Sync {
     fn reclaim(&self, dry_run: bool, progress: &dyn Monitor) -> Result<Reclaimed>;
     /// Takes the mount away and returns; `Daemon::serve` then makes everything durable and returns as well.
     fn request_unmount(&self, how: Leave) -> Result<()>;
-    /// Does what a command asks and answers it.
-    fn execute(&self, command: Command) -> Result<Answer>;
+    /// Does what a command asks and answers it; progress in bytes, where it takes long.
+    fn execute(&self, command: Command, progress: &dyn Monitor) -> Result<Answer>;
 }
 
 impl From<&Error> for Reply {

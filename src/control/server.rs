@@ -168,17 +168,19 @@ fn answer(request: Request, to: &mut &UnixStream, shared: &Shared) -> io::Result
     protocol::write_line(to, &done.as_ref().err().map_or(Reply::Done {}, Reply::from))
 }
 
-/// Answers a command in parts. While it works, a line now and then says so: who hears nothing gives up.
+/// Answers a command in parts. While it works, a line now and then says so, whether or not the work tells how far it is:
+/// who hears nothing gives up.
 fn execute(command: Command, to: &mut &UnixStream, handler: &dyn Handler) -> io::Result<()> {
     let (done, answer) = mpsc::channel();
+    let lines = Lines::new(to);
     let answer = thread::scope(|scope| {
+        let lines = &lines;
         // The receiver is there until the scope ends.
-        scope.spawn(move || drop(done.send(handler.execute(command))));
-        let lines = Lines::new(to);
+        scope.spawn(move || drop(done.send(handler.execute(command, lines))));
         loop {
             match answer.recv_timeout(ALIVE_EVERY) {
                 Ok(answer) => return answer,
-                Err(mpsc::RecvTimeoutError::Timeout) => lines.begin("working", 0),
+                Err(mpsc::RecvTimeoutError::Timeout) => lines.repeat(),
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     return Err(Error::Refused("the command failed inside the daemon; see its log".into()));
                 }
@@ -223,18 +225,26 @@ struct Lines<'a> {
 
 struct Phase {
     what: String,
+    done: u64,
     total: u64,
     said: Option<Instant>,
 }
 
 impl<'a> Lines<'a> {
     fn new(to: &'a UnixStream) -> Self {
-        let phase = Phase { what: String::new(), total: 0, said: None };
+        let phase = Phase { what: "working".to_owned(), done: 0, total: 0, said: None };
         Lines { to, phase: phase.into(), gone: AtomicBool::new(false) }
     }
 
+    /// Says the last line again.
+    fn repeat(&self) {
+        let mut phase = self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let done = phase.done;
+        self.say(&mut phase, done);
+    }
+
     fn say(&self, phase: &mut Phase, done: u64) {
-        phase.said = Some(Instant::now());
+        (phase.said, phase.done) = (Some(Instant::now()), done);
         let line = Reply::Progress { what: phase.what.clone(), done, total: phase.total };
         if !self.gone.load(Ordering::SeqCst) && protocol::write_line(&mut { self.to }, &line).is_err() {
             self.gone.store(true, Ordering::SeqCst);

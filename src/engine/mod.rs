@@ -10,6 +10,7 @@ pub mod close;
 pub mod copy;
 pub mod history;
 pub mod hot_place;
+pub mod inspect;
 pub mod io;
 pub mod kept;
 pub mod layout;

@@ -309,3 +309,50 @@ fn a_policy_is_set_for_a_run_and_for_the_mount_and_prune_does_it() {
     assert!(shown(&["prune", &exp, "--dry-run"]).contains("1 of 3 would be removed"));
     mount.no_faults();
 }
+
+#[test]
+fn stats_add_up_for_a_mount_and_for_its_store() {
+    let mount = quiet();
+    let (exp, root, store) = (text(&mount.path("exp")), text(&mount.root()), text(&mount.store()));
+    for stamp in 1..=3 {
+        version(&mount, "exp", stamp);
+    }
+    version(&mount, "other", 3);
+    fs::write(mount.path("exp/notes.txt"), "loss 0.5\n".repeat(50_000)).unwrap();
+    json(&["snapshot", &exp]);
+    let adds_up = |stats: &Value| {
+        let get = |name: &str| stats["saved"][format!("{name}_bytes")].as_i64().unwrap();
+        let minus = ["holes", "dedup", "constant", "planes", "delta", "zstd", "other", "lost"];
+        let plus = ["logical", "bases", "metadata", "headers", "garbage"];
+        let sum = plus.map(get).iter().sum::<i64>() - minus.map(get).iter().sum::<i64>();
+        assert_eq!(sum, get("packs"), "{stats}");
+        assert!(get("zstd") > 400_000 && get("dedup") > 0, "{stats}");
+        assert!(stats["disk"]["total_bytes"].as_i64().unwrap() > get("packs"), "{stats}");
+    };
+    let mounted = json(&["stats", &exp]);
+    adds_up(&mounted);
+    assert_eq!(mounted["run"], "exp");
+    let newest = &mounted["versions"][0];
+    assert_eq!((&newest["number"], mounted["versions"].as_array().unwrap().len()), (&Value::from(4), 4));
+    assert!(newest["logical_bytes"].as_u64() > Some(400_000), "{newest}");
+    let people = shown(&["stats", &exp]);
+    for part in ["dedup", "zstd", "run exp", "WOULD FREE", "000004"] {
+        assert!(people.contains(part), "{part} in {people}");
+    }
+    let all = json(&["stats", "--all", &root]);
+    assert_eq!((&all["run"], &all["runs"][0]["path"]), (&Value::Null, &Value::from("exp")));
+    assert_eq!(all["runs"][1]["path"], "other");
+    assert_eq!(all["saved"], mounted["saved"]);
+
+    assert!(mount.unmount().status.success());
+    let cold = json(&["stats", &store]);
+    adds_up(&cold);
+    assert_eq!(
+        (&cold["runs"], cold["saved"]["logical_bytes"].as_u64()),
+        (&all["runs"], all["saved"]["logical_bytes"].as_u64())
+    );
+    assert_eq!(json(&["stats", &store, "--run", "exp"])["versions"], mounted["versions"]);
+    refused(&["stats", &store, "--run", "exq"], 1, &["'exq'", "exp"]);
+    mount.mount();
+    mount.no_faults();
+}

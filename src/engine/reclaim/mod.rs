@@ -14,6 +14,8 @@ mod busy_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
+mod stats_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
@@ -113,7 +115,7 @@ impl Reclaim {
     }
 
     /// Waits until nobody else reclaims; whoever does is told when this one is in a hurry.
-    fn one_at_a_time(&self, how: How) -> MutexGuard<'_, ()> {
+    pub(super) fn one_at_a_time(&self, how: How) -> MutexGuard<'_, ()> {
         let hurry = usize::from(!how.polite);
         self.waiting.fetch_add(hurry, Ordering::Relaxed);
         let one = self.one.lock();
