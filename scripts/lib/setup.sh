@@ -54,7 +54,7 @@ sudo_works() {
 
 need_rust() {
     command -v cargo >/dev/null && return
-    die "cargo is missing; install Rust 1.88 or newer with: apt-get install rustup && rustup default stable"
+    die "cargo is missing; install Rust 1.89 or newer with: apt-get install rustup && rustup default stable"
 }
 
 # Mounting needs the device. Whether it may be opened is for the program to say.

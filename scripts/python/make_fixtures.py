@@ -77,6 +77,14 @@ def hdf5_files(out: pathlib.Path) -> None:
     for name, options in [("v0.h5", {}), ("v3.h5", {"libver": "latest"}), ("user.h5", {"userblock_size": 512})]:
         with h5py.File(out / name, "w", **options) as file:
             file["w"] = [1.0, 2.0]
+    with h5py.File(out / "chunks.h5", "w") as file:
+        file.create_dataset("c", data=[[1, 2, 3], [4, 5, 6]], dtype="i2", chunks=(1, 3))
+    # More than 8 names make a group that keeps their order keep them in a heap.
+    with h5py.File(out / "dense.h5", "w", libver="latest", track_order=True) as file:
+        file["first"] = [1.0, 2.0]
+        file["second"] = [3.0]
+        for name in "abcdefg":
+            file[name] = file["second"]
 
 
 def safetensors_files(out: pathlib.Path) -> None:

@@ -1,6 +1,7 @@
-//! The only user of zstd. Contexts cost a megabyte to make and are reused: one an encoder, one a decoding thread.
+//! zstd as it is usually used. Contexts cost a megabyte to make and are reused: one an encoder, one a decoding thread.
 
 use std::cell::RefCell;
+use std::io::Cursor;
 
 use zstd::bulk::{Compressor, Decompressor};
 
@@ -23,12 +24,25 @@ impl Squeezer {
     /// Replaces `out` by one frame of `raw`. False when zstd cannot: the caller stores the bytes as they are.
     pub(super) fn squeeze(&mut self, raw: &[u8], out: &mut Vec<u8>) -> bool {
         out.clear();
-        out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        self.append(raw, out)
+    }
+
+    /// Appends one frame of `raw` to `out`. False, and `out` as it was, when zstd cannot.
+    pub(super) fn append(&mut self, raw: &[u8], out: &mut Vec<u8>) -> bool {
         if self.context.is_none() {
             self.context = Compressor::new(LEVEL).ok();
         }
         let Some(context) = self.context.as_mut() else { return false };
-        context.compress_to_buffer(raw, out).is_ok()
+        out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        let before = out.len();
+        let mut free = Cursor::new(std::mem::take(out));
+        free.set_position(before as u64);
+        let done = context.compress_to_buffer(raw, &mut free).is_ok();
+        *out = free.into_inner();
+        if !done {
+            out.truncate(before);
+        }
+        done
     }
 }
 

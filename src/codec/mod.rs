@@ -7,11 +7,13 @@ pub mod decode;
 mod delta;
 pub mod encode;
 pub mod encoding;
+mod huffman;
 mod lz;
+mod planes;
 mod rot;
 mod sample;
 
 pub use decode::decode;
-pub use delta::estimate_delta;
+pub use delta::estimate as estimate_delta;
 pub use encode::Encoder;
 pub use encoding::{Codec, Encoding, MAX_RAW, Malformed};

@@ -30,6 +30,8 @@ pub mod workers;
 
 #[cfg(test)]
 mod power_tests;
+#[cfg(test)]
+mod world;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

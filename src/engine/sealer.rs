@@ -16,7 +16,7 @@ use super::live::Live;
 use crate::base::priority::make_thread_idle;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{HotId, HotState, Ino};
-use crate::catalog::records::{Body, Content, Inode, Sealed};
+use crate::catalog::records::{Body, Content, Home, Inode, Sealed};
 use crate::hot::{HotAttr, lease};
 use crate::pack::PackBatch;
 use crate::seal::write;
@@ -46,6 +46,8 @@ struct Ready {
     hot: HotId,
     attr: HotAttr,
     file: File,
+    /// One of its names, by which its format is known.
+    home: Option<Home>,
 }
 
 /// Whether an error is one of this file alone.
@@ -120,10 +122,11 @@ impl Engine {
                 return Ok(None);
             }
         };
-        let Ready { live, epoch, hot, attr, file } = ready;
+        let Ready { live, epoch, hot, attr, file, home } = ready;
         let path = self.hot.path(hot);
         let go_on = || live.epoch() == epoch && !self.queue.is_stopped();
-        match write::seal_file(&file, &path, batch, &go_on) {
+        let borders = self.borders(home.as_ref(), hot);
+        match write::seal_file(&file, &path, &borders, batch, &go_on) {
             Ok(content) => Ok(content.map(|content| Packed { live, epoch, hot, attr, content })),
             // Whoever changed it schedules it again.
             Err(error)
@@ -170,7 +173,7 @@ impl Engine {
             }
             return Ok(None);
         }
-        Ok(Some(Ready { live: live.clone(), epoch: live.epoch(), hot, attr, file }))
+        Ok(Some(Ready { live: live.clone(), epoch: live.epoch(), hot, attr, file, home: inode.home }))
     }
 
     /// Records a file whose chunks are durable, unless it has changed since it was read.

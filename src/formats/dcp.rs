@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::pickle::{self, Ended, Id, Tree};
-use super::read::{Fault, Reader, invalid, shown};
-use super::{Siblings, Source};
+use super::read::{Fault, Part, Reader, invalid, shown};
+use super::tensors::{TENSORS_MAX, Tensor};
+use super::{Siblings, Source, torch, zip};
 
 /// An object with more fields than this is not such a place; it bounds the search through all objects.
 const FIELDS_MAX: usize = 64;
@@ -36,6 +37,26 @@ pub(super) fn check(source: &dyn Source, siblings: &dyn Siblings) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// The tensors of a data file: the storages of torch zips that follow each other. They are found from the end of the file
+/// to its front, as far as it is made of them: only ends tell where a zip is.
+pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
+    let (mut end, mut found) = (source.len(), Vec::new());
+    for _ in 0..TENSORS_MAX {
+        let Some(begin) = zip::begin(&Part::new(source, 0, end))? else { break };
+        let storages = torch::tensors(&Part::new(source, begin, end - begin))?;
+        found.extend(storages.into_iter().map(|tensor| Tensor {
+            name: Vec::new(),
+            offset: begin.saturating_add(tensor.offset),
+            ..tensor
+        }));
+        if found.len() >= TENSORS_MAX {
+            break;
+        }
+        end = begin;
+    }
+    Ok(found)
 }
 
 /// The files named, with the end of the last tensor in each.

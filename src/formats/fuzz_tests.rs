@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::samples::{Beside, Bytes, fixture, fixtures};
-use super::{Format, facts, recognise, trainer_state, validate};
+use super::{Format, facts, recognise, tensors, trainer_state, validate};
 
 /// Far more than any answer takes, even where tests are slow.
 const SOON: Duration = Duration::from_secs(5);
@@ -18,6 +18,12 @@ fn ask(name: &str, bytes: &[u8], formats: &[Format]) {
     for format in formats.iter().chain(&found) {
         let _ = validate(*format, name.as_bytes(), &source, &beside).unwrap();
         let _ = facts(*format, &source).unwrap();
+        let mut end = 0;
+        for tensor in tensors(*format, name.as_bytes(), &source, &beside).unwrap() {
+            assert!(tensor.offset >= end && tensor.len > 0, "{name}: {tensor:?}");
+            end = tensor.offset.checked_add(tensor.len).unwrap();
+        }
+        assert!(end <= bytes.len() as u64, "{name}");
     }
     assert!(begin.elapsed() < SOON, "{name} took {:?}", begin.elapsed());
 }

@@ -2,7 +2,7 @@
 //! they carry.
 //!
 //! Pure and total: any bytes in, an answer out, in bounded time and memory; nothing that a file says is ever executed.
-//! [`recognise`] first, which reads a few KiB; then [`validate`] and [`facts`] with the format that it told. An error
+//! [`recognise`] first, which reads a few KiB; then [`validate`], [`facts`] and [`tensors`] with the format that it told. An error
 //! comes only from the caller's [`Source`] or [`Siblings`]: bad bytes are an answer, [`Validity::Invalid`].
 
 mod check;
@@ -11,6 +11,7 @@ mod gguf;
 mod hdf5;
 mod json;
 mod literal;
+mod members;
 mod npy;
 mod pickle;
 mod protobuf;
@@ -21,6 +22,7 @@ mod scalars;
 mod snappy;
 mod sstable;
 mod stored;
+mod tensors;
 mod text;
 mod tf;
 mod torch;
@@ -33,6 +35,8 @@ mod fuzz_tests;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
+mod tensors_tests;
+#[cfg(test)]
 mod zip_tests;
 
 use std::collections::BTreeMap;
@@ -40,6 +44,7 @@ use std::collections::BTreeMap;
 pub use check::validate;
 pub use recognise::recognise;
 pub use scalars::facts;
+pub use tensors::{Tensor, tensors};
 pub use trainer::trainer_state;
 
 use crate::base;
@@ -62,6 +67,8 @@ pub trait Source {
 pub trait Siblings {
     /// Length in bytes of the file `name`, a name without `/`; `None` when there is none.
     fn len_of(&self, name: &[u8]) -> base::Result<Option<u64>>;
+    /// The bytes of the file `name`, a name without `/`; `None` when there is none.
+    fn open(&self, name: &[u8]) -> base::Result<Option<Box<dyn Source + '_>>>;
 }
 
 /// A kind of checkpoint content. The numbers are kept on disk and never change their meaning.

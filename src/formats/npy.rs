@@ -5,6 +5,7 @@
 use super::Source;
 use super::literal::{self, Literal};
 use super::read::{self, Fault, invalid};
+use super::tensors::Tensor;
 use crate::base::Result;
 
 /// How each array begins.
@@ -39,6 +40,19 @@ pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
         at = end;
     }
     Ok(())
+}
+
+/// The arrays of the file, without names; up to the first that is pickled or not numpy's.
+pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
+    let (mut at, mut found) = (0, Vec::new());
+    while found.len() < ARRAYS_MAX
+        && let Some((offset, header)) = header(source, at)?
+        && let Some(Size::Bytes(len)) = array_bytes(&header)
+    {
+        found.push(Tensor { name: Vec::new(), offset, len });
+        at = offset.saturating_add(len);
+    }
+    Ok(found)
 }
 
 /// The header of the array at `at`, and where its data begin.

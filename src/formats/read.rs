@@ -55,6 +55,30 @@ pub(super) fn array<const N: usize>(source: &dyn Source, offset: u64) -> Result<
     Ok(at_most(source, offset, N)?.try_into().ok())
 }
 
+/// A range of a file, as a file of its own.
+pub(super) struct Part<'a> {
+    source: &'a dyn Source,
+    begin: u64,
+    len: u64,
+}
+
+impl<'a> Part<'a> {
+    /// The `len` bytes from `begin` on; fewer where the file ends before.
+    pub(super) fn new(source: &'a dyn Source, begin: u64, len: u64) -> Self {
+        Part { source, begin, len: len.min(source.len().saturating_sub(begin)) }
+    }
+}
+
+impl Source for Part<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.source.read_exact_at(self.begin.saturating_add(offset), buf)
+    }
+}
+
 /// Reads a range of a file from front to back, through one buffer.
 pub(super) struct Reader<'a> {
     source: &'a dyn Source,

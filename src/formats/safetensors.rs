@@ -12,6 +12,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use super::Source;
 use super::json::Numbers;
 use super::read::{self, Fault, invalid, shown};
+use super::tensors::Tensor;
 use crate::base::Result;
 
 /// The longest header that the library reads, in bytes.
@@ -35,6 +36,7 @@ struct Header {
 
 /// Where one tensor lies, from the end of the header on.
 struct Extent {
+    name: String,
     begin: u64,
     end: u64,
     /// Bytes by type and shape, where the type is known.
@@ -42,7 +44,7 @@ struct Extent {
 }
 
 #[derive(Deserialize)]
-struct Tensor {
+struct Described {
     dtype: String,
     shape: Vec<u64>,
     data_offsets: (u64, u64),
@@ -69,16 +71,16 @@ impl<'de> Visitor<'de> for Entries {
             if name == "__metadata__" {
                 header.metadata = map.next_value::<Option<Numbers>>()?.unwrap_or_default();
             } else {
-                let tensor: Tensor = map.next_value()?;
+                let tensor: Described = map.next_value()?;
                 let (begin, end) = tensor.data_offsets;
-                header.tensors.push(Extent { begin, end, wanted: tensor.bytes() });
+                header.tensors.push(Extent { wanted: tensor.bytes(), name, begin, end });
             }
         }
         Ok(header)
     }
 }
 
-impl Tensor {
+impl Described {
     /// Bytes by type and shape; `None` for a type that is not known here.
     fn bytes(&self) -> Option<u64> {
         let bits = match self.dtype.as_str() {
@@ -143,6 +145,17 @@ pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
         }
         false => invalid(format!("safetensors of {there} bytes whose header names {wanted}")),
     }
+}
+
+/// The tensors that the header names, sound or not.
+pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
+    let (len, header) = header(source)?;
+    let tensors = header.unwrap_or_default().tensors.into_iter();
+    let tensor = |Extent { name, begin, end, .. }| {
+        let (offset, len) = (begin.checked_add(8 + len)?, end.checked_sub(begin)?);
+        Some(Tensor { name: name.into_bytes(), offset, len })
+    };
+    Ok(tensors.filter_map(tensor).collect())
 }
 
 /// The numbers among the texts of `__metadata__`; none when the header is damaged or too long.

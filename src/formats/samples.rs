@@ -85,6 +85,12 @@ impl Siblings for Beside {
     fn len_of(&self, name: &[u8]) -> Result<Option<u64>> {
         Ok(self.0.iter().find(|(there, _)| there.as_bytes() == name).map(|(_, len)| *len))
     }
+
+    fn open(&self, name: &[u8]) -> Result<Option<Box<dyn Source + '_>>> {
+        let there = self.0.iter().any(|(there, _)| there.as_bytes() == name);
+        Ok(there
+            .then(|| -> Box<dyn Source> { Box::new(Bytes::new(fixture(&String::from_utf8_lossy(name)))) }))
+    }
 }
 
 /// The bytes of `tests/data/formats/<name>`, which `scripts/python/make_fixtures.py` made.

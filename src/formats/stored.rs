@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use super::Source;
 use super::pickle::{self, Ended, Node, Tree};
 use super::read::{Fault, Reader, invalid, shown};
-use super::torch;
+use super::tensors::Tensor;
+use super::{read, torch};
 use crate::base::Result;
 
 /// The pickle of the object; `None` when the ones before it are not what they should be.
@@ -24,6 +25,22 @@ pub(super) fn tree(reader: &mut Reader<'_>) -> Result<Option<Tree>> {
 
 /// Checks that all pickles and all storages are there.
 pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
+    each(source, &mut |_, _, _| ())
+}
+
+/// The storages behind the pickles; none of any other pickle.
+pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
+    let mut found = Vec::new();
+    if read::at_most(source, 0, pickle::LEGACY_TORCH.len())? == pickle::LEGACY_TORCH {
+        each(source, &mut |key, offset, len| {
+            found.push(Tensor { name: key.as_bytes().to_vec(), offset, len });
+        })?;
+    }
+    Ok(found)
+}
+
+/// Tells `storage` the key, the offset and the bytes of each storage.
+fn each(source: &dyn Source, storage: &mut dyn FnMut(&str, u64, u64)) -> Result<(), Fault> {
     let mut reader = Reader::new(source, 0, u64::MAX);
     let Some(object) = tree(&mut reader)? else { return invalid("legacy torch file with a damaged head") };
     match object.ended {
@@ -42,9 +59,11 @@ pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
     for key in keys.row(keys.root).iter().filter_map(|key| keys.text(*key)) {
         let Some(count) = reader.array()?.map(u64::from_le_bytes) else { return cut(key) };
         let Some(size) = sizes.get(key) else { return Ok(()) };
-        if count.checked_mul(*size).and_then(|len| reader.skip(len)).is_none() {
+        let (begin, len) = (reader.position(), count.checked_mul(*size));
+        if len.and_then(|len| reader.skip(len)).is_none() {
             return cut(key);
         }
+        storage(key, begin, len.unwrap_or_default());
     }
     Ok(())
 }

@@ -9,10 +9,13 @@ use std::collections::BTreeMap;
 use super::protobuf::{self, Value};
 use super::read::{Fault, Reader, invalid, shown};
 use super::sstable;
+use super::tensors::{TENSORS_MAX, Tensor};
 use super::{Siblings, Source};
 
 /// More data files than any job writes.
 const SHARDS_MAX: u64 = 100_000;
+/// An index beyond this, in bytes, is not read for the places of tensors.
+const INDEX_MAX: u64 = 256 << 20;
 /// A message of an index beyond this, in bytes, is none: it bounds what one is taken apart into.
 const MESSAGE_MAX: usize = 1 << 20;
 /// More graphs than one saved model has.
@@ -32,15 +35,40 @@ pub(super) fn final_name(name: &[u8]) -> &[u8] {
     }
 }
 
+/// What a data file's name says: the prefix of its checkpoint, and its number among the data files.
+fn data_name(name: &[u8]) -> Option<(&[u8], u64)> {
+    let name = final_name(name);
+    let at = name.windows(6).rposition(|part| part == b".data-")?;
+    let (shard, count) = std::str::from_utf8(name.get(at + 6..)?).ok()?.split_once("-of-")?;
+    let digits = |text: &str| text.len() >= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let prefix = name.get(..at).filter(|_| digits(shard) && digits(count))?;
+    Some((prefix, shard.parse().ok()?))
+}
+
 /// Whether a file is named as data files are: `<prefix>.data-00000-of-00001`.
 pub(super) fn names_data(name: &[u8]) -> bool {
-    let name = final_name(name);
-    let Some(at) = name.windows(6).rposition(|part| part == b".data-") else { return false };
-    let Some(numbers) = name.get(at + 6..).and_then(|rest| std::str::from_utf8(rest).ok()) else {
-        return false;
-    };
-    let digits = |text: &str| text.len() >= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    numbers.split_once("-of-").is_some_and(|(shard, count)| digits(shard) && digits(count))
+    data_name(name).is_some()
+}
+
+/// The tensors of the data file `name`, by the index beside it.
+pub(super) fn tensors(name: &[u8], siblings: &dyn Siblings) -> Result<Vec<Tensor>, Fault> {
+    let mut found = Vec::new();
+    let Some((prefix, wanted)) = data_name(name) else { return Ok(found) };
+    let Some(index) = siblings.open(&[prefix, b".index"].concat())? else { return Ok(found) };
+    if index.len() > INDEX_MAX {
+        return Ok(found);
+    }
+    sstable::entries(index.as_ref(), |key, value| {
+        if let Some((shard, offset, len)) = place(value)
+            && !key.is_empty()
+            && shard == wanted
+            && found.len() < TENSORS_MAX
+        {
+            found.push(Tensor { name: key.to_vec(), offset, len });
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Checks an index and the data files beside it.
@@ -96,10 +124,19 @@ fn shard_count(header: &[u8]) -> Result<u64, Fault> {
 /// The data file's number and the end of the tensor in it, of a `BundleEntryProto`; `None` for a tensor that is stored
 /// in slices, each of which has an entry of its own. A malformed entry ends at `u64::MAX`.
 fn extent(entry: &[u8]) -> Option<(u64, u64)> {
-    let Some(fields) = Some(entry).filter(|entry| entry.len() <= MESSAGE_MAX).and_then(protobuf::fields)
-    else {
-        return Some((0, u64::MAX));
-    };
+    match fields_of(entry) {
+        None => Some((0, u64::MAX)),
+        Some(_) => place(entry).map(|(shard, offset, len)| (shard, offset.saturating_add(len))),
+    }
+}
+
+fn fields_of(entry: &[u8]) -> Option<Vec<(u64, Value<'_>)>> {
+    Some(entry).filter(|entry| entry.len() <= MESSAGE_MAX).and_then(protobuf::fields)
+}
+
+/// The data file's number, the offset and the length of the tensor, of a `BundleEntryProto`.
+fn place(entry: &[u8]) -> Option<(u64, u64, u64)> {
+    let fields = fields_of(entry)?;
     let number = |wanted| {
         let found = fields.iter().rev().find_map(|(field, value)| match value {
             Value::Number(number) if *field == wanted => Some(*number),
@@ -108,7 +145,7 @@ fn extent(entry: &[u8]) -> Option<(u64, u64)> {
         found.unwrap_or(0)
     };
     let sliced = fields.iter().any(|(field, _)| *field == 7);
-    (!sliced).then(|| (number(3), number(4).saturating_add(number(5))))
+    (!sliced).then(|| (number(3), number(4), number(5)))
 }
 
 /// Checks that a `saved_model.pb` is made of whole fields and holds a graph.

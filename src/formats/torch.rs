@@ -2,8 +2,10 @@
 //! `data/<key>`. Both are stored as they are; TorchScript deflates the code that it puts beside them.
 
 use super::Source;
+use super::members::members;
 use super::pickle::{self, Tree};
 use super::read::{self, Fault, Reader};
+use super::tensors::Tensor;
 use super::zip::{self, Entries, Entry};
 use crate::base::Result;
 
@@ -90,6 +92,14 @@ pub(super) fn element(class: &str, bytes: &[u8]) -> Option<f64> {
         // Beyond 2^53 the nearest number that a metric can be.
         "LongStorage" => i64::from_le_bytes(bytes.try_into().ok()?) as f64,
         _ => return None,
+    })
+}
+
+/// The storages: each is the numbers of one tensor, or of several that share them.
+pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
+    members(source, |name| {
+        let folder = name.iter().position(|byte| *byte == b'/');
+        folder.and_then(|at| name.get(at..)).is_some_and(|part| part.starts_with(b"/data/"))
     })
 }
 

@@ -10,6 +10,8 @@ use crate::base::bytes::Cursor;
 
 /// The end record without its comment, in bytes.
 const END: usize = 22;
+/// A zip64 record, its locator, and the end record, in bytes.
+const ENDINGS: usize = 56 + 20 + END;
 /// The longest comment behind the end record.
 const COMMENT_MAX: usize = u16::MAX as usize;
 /// The fixed part of an entry's local header, in bytes.
@@ -86,6 +88,37 @@ fn whole(source: &dyn Source, tail: &[u8], end: usize) -> Result<Option<Director
     Ok(found.filter(touches).map(|(directory, _)| directory))
 }
 
+/// Where the zip without a comment that ends with `source` begins: other bytes may lie before it. `None` when none ends
+/// there.
+pub(super) fn begin(source: &dyn Source) -> Result<Option<u64>> {
+    let tail = read::tail(source, ENDINGS)?;
+    let Some((wide, record)) = tail.len().checked_sub(END).and_then(|at| tail.split_at_checked(at)) else {
+        return Ok(None);
+    };
+    if !record.starts_with(b"PK\x05\x06") {
+        return Ok(None);
+    }
+    // A zip64 record lies right before its locator, and that before the end record.
+    let parsed = match wide_record(wide) {
+        Some(directory) => Some((directory, ENDINGS)),
+        None => narrow(record).map(|directory| (directory, END)),
+    };
+    let begin = |(directory, behind): (Directory, usize)| {
+        let len = directory.len.checked_add(directory.offset)?.checked_add(behind as u64)?;
+        source.len().checked_sub(len)
+    };
+    Ok(parsed.and_then(begin))
+}
+
+/// The directory that a zip64 record tells.
+fn wide_record(bytes: &[u8]) -> Option<Directory> {
+    let mut cursor = Cursor::new(bytes);
+    (cursor.array()? == *b"PK\x06\x06").then_some(())?;
+    cursor.take(28)?;
+    let (count, len, offset) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
+    Some(Directory { offset, len, count })
+}
+
 /// What the plain end record says.
 fn narrow(record: &[u8]) -> Option<Directory> {
     let mut cursor = Cursor::new(record);
@@ -107,14 +140,7 @@ fn wide(source: &dyn Source, end: u64) -> Result<Option<(Directory, u64)>> {
     };
     let Some(at) = place(&locator) else { return Ok(None) };
     let record = read::at_most(source, at, 56)?;
-    let parse = |bytes: &[u8]| {
-        let mut cursor = Cursor::new(bytes);
-        (cursor.array()? == *b"PK\x06\x06").then_some(())?;
-        cursor.take(28)?;
-        let (count, len, offset) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
-        Some((Directory { offset, len, count }, at))
-    };
-    Ok(parse(&record))
+    Ok(wide_record(&record).map(|directory| (directory, at)))
 }
 
 /// The entries of a directory, in its order.

@@ -163,7 +163,9 @@ impl Sweep<'_> {
         let entries = self.store.footer(pack).map_err(|error| blame(pack, error))?.ok_or_else(no_list)?;
         let mut needed = Vec::new();
         for entry in entries {
-            if self.live.contains(&entry.id) && !self.collection.is_elsewhere(&entry.id)? {
+            if self.live.contains(&entry.id)
+                && !self.collection.is_elsewhere(&entry.id, &|base| self.live.contains(base))?
+            {
                 needed.push(entry);
             }
         }

@@ -57,10 +57,11 @@ impl PackBatch {
     }
 
     /// Whether a blob `id` is in the store or in this batch; from now on it does not go as long as the batch is
-    /// [`held`](Self::held). One in a pack that is about to go does not count.
+    /// [`held`](Self::held). One in a pack that is about to go does not count, nor does a delta: the base of one that
+    /// nothing needs any more may be gone, and what is put now is better off self-contained.
     pub fn contains(&self, id: &ChunkId) -> Result<bool> {
         self.held.note(id);
-        Ok(self.pending.contains(id) || !self.shared.index.find_lasting(id)?.is_empty())
+        Ok(self.pending.contains(id) || self.shared.index.is_reliable(id)?)
     }
 
     /// What keeps all that was put or found from being collected as garbage. Whoever commits records that name it keeps

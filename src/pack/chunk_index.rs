@@ -98,10 +98,19 @@ impl ChunkIndex {
         Ok(index)
     }
 
-    /// Every place where `id` is, the newest first.
+    /// Places where `id` is, the newest first: all in new packs, or else all in old ones.
     pub fn find(&self, id: &ChunkId) -> Result<Vec<Location>> {
+        self.search(id, false)
+    }
+
+    /// Every place where `id` is, the newest first: for one whose newest copies are damaged.
+    pub fn find_all(&self, id: &ChunkId) -> Result<Vec<Location>> {
+        self.search(id, true)
+    }
+
+    fn search(&self, id: &ChunkId, all: bool) -> Result<Vec<Location>> {
         loop {
-            match self.search(id) {
+            match self.search_files(id, all) {
                 Ok(found) => return Ok(found),
                 Err((Some(seq), error @ Error::Damaged { .. })) => self.heal(seq, &error)?,
                 Err((_, error)) => return Err(error),
@@ -109,23 +118,35 @@ impl ChunkIndex {
         }
     }
 
-    fn search(&self, id: &ChunkId) -> Result<Vec<Location>, Fault> {
+    fn search_files(&self, id: &ChunkId, all: bool) -> Result<Vec<Location>, Fault> {
         let state = self.read();
         let recent = state.recent.range((*id, 0)..=(*id, u32::MAX)).rev().map(|(_, at)| *at);
         let mut found: Vec<Location> = recent.collect();
-        if found.is_empty() {
+        if all || found.is_empty() {
             for file in &state.files {
                 file.find(id, &mut found).map_err(|error| (Some(file.seq()), error))?;
             }
             found.sort_unstable_by_key(|at| std::cmp::Reverse(at.pack));
+            // Healing reads packs into memory that an older file has, too.
+            found.dedup();
         }
         found.retain(|at| state.packs.contains_key(&at.pack));
         Ok(found)
     }
 
+    /// Whether somebody may begin to rely on `id`: its newest copy is self-contained, and one that is stays. An older
+    /// copy beside a newest one that is a delta is what a collection removes, and the base of a delta that nothing needs
+    /// may be gone already.
+    pub fn is_reliable(&self, id: &ChunkId) -> Result<bool> {
+        let found = self.find_all(id)?;
+        let state = self.read();
+        let lasts = |at: &Location| !at.has_base && !state.doomed.contains(&at.pack);
+        Ok(found.first().is_some_and(|newest| !newest.has_base) && found.iter().any(lasts))
+    }
+
     /// Every place where `id` is, but for those in packs that are about to go.
     pub fn find_lasting(&self, id: &ChunkId) -> Result<Vec<Location>> {
-        let mut found = self.find(id)?;
+        let mut found = self.find_all(id)?;
         let state = self.read();
         found.retain(|at| !state.doomed.contains(&at.pack));
         Ok(found)

@@ -58,11 +58,13 @@ impl<'a> Collection<'a> {
         self.store.shared().uses.all()
     }
 
-    /// Whether a pack that is not doomed holds blob `id` and its stored bytes verify.
-    pub fn is_elsewhere(&self, id: &ChunkId) -> Result<bool> {
+    /// Whether a pack that is not doomed holds blob `id`, its stored bytes verify, and its base, if it has one, is `live`:
+    /// an older copy may rely on a base that is gone.
+    pub fn is_elsewhere(&self, id: &ChunkId, live: &dyn Fn(&ChunkId) -> bool) -> Result<bool> {
         for at in self.store.shared().index.find_lasting(id)? {
             match self.store.fetch_at(&at, |pack, at| pack.encoded(id, at, self.store.buffers())) {
-                Ok(_) => return Ok(true),
+                Ok(blob) if blob.header.encoding.base.as_ref().is_none_or(live) => return Ok(true),
+                Ok(_) => {}
                 Err(error) => tracing::error!("{error} (blob {id}, pack {:08x})", at.pack),
             }
         }

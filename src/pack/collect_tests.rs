@@ -39,7 +39,10 @@ fn what_a_batch_found_before_the_doom_is_noted_and_after_it_is_written_anew() {
     assert_eq!(&store.read(&blob(2).0).unwrap()[..], blob(2).1, "a doomed pack is still read");
     let held = batch.held();
     batch.finish().unwrap();
-    assert!(collection.is_elsewhere(&blob(2).0).unwrap() && !collection.is_elsewhere(&blob(1).0).unwrap());
+    assert!(
+        collection.is_elsewhere(&blob(2).0, &|_| false).unwrap()
+            && !collection.is_elsewhere(&blob(1).0, &|_| true).unwrap()
+    );
     assert!(collection.notes().contains(&blob(1).0.short()), "its record may still come");
     collection.remove(&[2]).unwrap();
     drop((held, collection));
@@ -72,9 +75,70 @@ fn a_blob_is_moved_as_it_is_stored_and_a_damaged_one_is_not() {
     bytes[(entry.offset + entry.len - 1) as usize] ^= 1;
     fs::write(&path, &bytes).unwrap();
     assert!(store.encoded(2, &entry).is_err_and(|error| is_damage(&error)));
-    assert!(!store.collect().unwrap().is_elsewhere(&entry.id).unwrap());
+    assert!(!store.collect().unwrap().is_elsewhere(&entry.id, &|_| true).unwrap());
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::write(&path, &bytes).unwrap();
     assert!(store.footer(2).unwrap().is_none());
+}
+
+/// Stores `n` as a delta of `base` (with a codec that no reader is asked for here).
+fn put_delta(store: &PackStore, n: u32, base: ChunkId) -> bool {
+    let mut batch = store.writer().unwrap();
+    let encoding = crate::codec::Encoding {
+        base: Some(base),
+        ..crate::codec::Encoding::plain(crate::codec::Codec::Delta)
+    };
+    let done = batch.put_delta(blob(n).0, encoding, blob(n).1.len(), b"x").unwrap();
+    batch.finish().unwrap();
+    done
+}
+
+#[test]
+fn a_delta_is_put_beside_a_base_that_lasts_and_told_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    put(&store, 1);
+    put(&store, 2);
+    assert!(!put_delta(&store, 2, blob(9).0), "no such base");
+    assert!(put_delta(&store, 2, blob(1).0));
+    let pair = (blob(2).0.short(), blob(1).0.short());
+    assert_eq!(store.deltas(&store.packs()).unwrap(), [pair]);
+    assert_eq!(store.deltas(&[(1, 0), (2, 0)]).unwrap(), [], "of these packs the newest copy is whole");
+    drop(store);
+    let store = open(&dir);
+    assert_eq!(store.deltas(&store.packs()).unwrap(), [pair]);
+    assert!(store.head(&blob(2).0).unwrap().encoding.base.is_some());
+    let collection = store.collect().unwrap();
+    collection.doom(&[1, 2]);
+    assert!(collection.is_elsewhere(&blob(2).0, &|base| *base == blob(1).0).unwrap());
+    assert!(!collection.is_elsewhere(&blob(2).0, &|_| false).unwrap(), "its base goes");
+    assert!(!put_delta(&store, 5, blob(1).0), "a base that is about to go");
+}
+
+#[test]
+fn nothing_new_relies_on_a_delta_nor_on_an_older_copy_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    put(&store, 1);
+    put(&store, 2);
+    assert!(put_delta(&store, 2, blob(1).0));
+    let mut batch = store.writer().unwrap();
+    assert!(matches!(batch.put(Kind::Chunk, blob(2).0, &blob(2).1).unwrap(), Put::New { .. }));
+    batch.finish().unwrap();
+    assert_eq!(store.deltas(&store.packs()).unwrap(), [], "the newest copy is whole again");
+    let batch = store.writer().unwrap();
+    assert!(batch.contains(&blob(2).0).unwrap());
+}
+
+#[test]
+fn a_blob_whose_newest_copy_is_damaged_or_lacks_its_base_is_read_from_an_older_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    put(&store, 1);
+    put(&store, 2);
+    assert!(put_delta(&store, 2, blob(1).0), "its stored bytes are none");
+    assert_eq!(&store.read_uncached(&blob(2).0).unwrap()[..], blob(2).1);
+    store.remove(2).unwrap();
+    assert!(store.read_uncached(&blob(2).0).is_err_and(|error| is_damage(&error)));
 }

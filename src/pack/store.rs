@@ -229,18 +229,35 @@ impl PackStore {
         result
     }
 
-    fn fetch_once<T>(&self, id: &ChunkId, read: impl Fn(OpenPack<'_>, &Location) -> Result<T>) -> Result<T> {
+    fn fetch_once<T>(&self, id: &ChunkId, read: &dyn Fn(OpenPack<'_>, &Location) -> Result<T>) -> Result<T> {
         let mut failure = Error::damaged(&self.shared.packs_dir, format!("store: blob {id} is in no pack"));
-        for at in self.shared.index.find(id)? {
-            match self.fetch_at(&at, &read) {
+        let tried = self.shared.index.find(id)?;
+        for at in &tried {
+            match self.fetch_told(id, at, read) {
                 Ok(value) => return Ok(value),
-                Err(error) => {
-                    tracing::error!("{error} (blob {id}, pack {:08x}, offset {})", at.pack, at.offset);
-                    failure = error;
-                }
+                Err(error) => failure = error,
+            }
+        }
+        // Older copies, of which a collection has not disposed yet.
+        for at in self.shared.index.find_all(id)?.iter().filter(|at| !tried.contains(at)) {
+            if let Ok(value) = self.fetch_told(id, at, read) {
+                return Ok(value);
             }
         }
         Err(failure)
+    }
+
+    /// A failure is logged: another copy may still be sound.
+    fn fetch_told<T>(
+        &self,
+        id: &ChunkId,
+        at: &Location,
+        read: &dyn Fn(OpenPack<'_>, &Location) -> Result<T>,
+    ) -> Result<T> {
+        let fetched = self.fetch_at(at, read);
+        fetched.inspect_err(|error| {
+            tracing::error!("{error} (blob {id}, pack {:08x}, offset {})", at.pack, at.offset);
+        })
     }
 
     pub(super) fn fetch_at<T>(

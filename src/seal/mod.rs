@@ -6,3 +6,6 @@ pub mod read;
 pub mod read_ahead;
 pub mod stored;
 pub mod write;
+
+#[cfg(test)]
+mod border_tests;

@@ -29,7 +29,7 @@ impl Bench {
         fill(&File::create(self.hot()).unwrap());
         let mut batch = self.store.writer().unwrap();
         let file = File::open(self.hot()).unwrap();
-        let sealed = seal_file(&file, &self.hot(), &mut batch, &|| true).unwrap().unwrap();
+        let sealed = seal_file(&file, &self.hot(), &[], &mut batch, &|| true).unwrap().unwrap();
         batch.finish().unwrap();
         sealed
     }
@@ -137,14 +137,14 @@ fn sealing_stops_when_told_and_refuses_a_file_that_changes() {
     let asked = std::cell::Cell::new(0);
     let mut batch = bench.store.writer().unwrap();
     let twice = || asked.replace(asked.get() + 1) < 2;
-    assert_eq!(seal_file(&file, &bench.hot(), &mut batch, &twice).unwrap(), None);
+    assert_eq!(seal_file(&file, &bench.hot(), &[], &mut batch, &twice).unwrap(), None);
     assert_eq!(asked.get(), 3);
     let writer = fs::OpenOptions::new().append(true).open(bench.hot()).unwrap();
     let grows = || writer.set_len((5 << 20) + 1).is_ok();
-    let refused = seal_file(&file, &bench.hot(), &mut batch, &grows).unwrap_err();
+    let refused = seal_file(&file, &bench.hot(), &[], &mut batch, &grows).unwrap_err();
     assert!(matches!(refused, Error::Refused(_)));
     let shrinks = || writer.set_len(2 << 20).is_ok();
-    assert!(seal_file(&file, &bench.hot(), &mut batch, &shrinks).is_err());
+    assert!(seal_file(&file, &bench.hot(), &[], &mut batch, &shrinks).is_err());
 }
 
 #[test]
@@ -212,13 +212,13 @@ fn speed_of_sealing_and_reading() {
     for what in ["seal new", "seal known"] {
         let begun = cpu();
         let mut batch = bench.store.writer().unwrap();
-        seal_file(&file, &bench.hot(), &mut batch, &|| true).unwrap().unwrap();
+        seal_file(&file, &bench.hot(), &[], &mut batch, &|| true).unwrap().unwrap();
         rate(what, begun);
         batch.finish().unwrap();
         rate("  and durable", begun);
     }
     let mut batch = bench.store.writer().unwrap();
-    let sealed = seal_file(&file, &bench.hot(), &mut batch, &|| true).unwrap().unwrap();
+    let sealed = seal_file(&file, &bench.hot(), &[], &mut batch, &|| true).unwrap().unwrap();
     let file = bench.file(sealed.content);
     let begun = cpu();
     let (mut at, mut request) = (0, vec![0; 1 << 20]);

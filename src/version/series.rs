@@ -81,7 +81,9 @@ pub enum Step {
     Keep,
     /// Chunks that are self-contained, and may gain, are encoded against the content with this index.
     Against(usize),
-    /// The same, and those that rely on another content, too.
+    /// The same, against a content of another series that is cut alike, a base model, if that gains much.
+    Foreign,
+    /// As [`Step::Against`], and chunks that rely on another content, too.
     Anew(usize),
     /// Made self-contained.
     Whole,
@@ -89,8 +91,14 @@ pub enum Step {
 
 /// The steps for the contents of a series, oldest first. A keyframe serves the saves less than `every` after it.
 ///
-/// `hopeless` says of (content, base) that it was tried and gained nothing.
-pub fn plan(series: &[Stored], every: usize, hopeless: &dyn Fn(usize, usize) -> bool) -> Vec<Step> {
+/// `hopeless` says of (content, base) that it was tried and nothing is left to gain, `foreign` of a content that there is
+/// a base model for it that was not tried.
+pub fn plan(
+    series: &[Stored],
+    every: usize,
+    hopeless: &dyn Fn(usize, usize) -> bool,
+    foreign: &dyn Fn(usize) -> bool,
+) -> Vec<Step> {
     let Some(newest) = series.len().checked_sub(1) else { return Vec::new() };
     let mut keyframe: Option<usize> = None;
     let mut steps = Vec::with_capacity(series.len());
@@ -100,6 +108,7 @@ pub fn plan(series: &[Stored], every: usize, hopeless: &dyn Fn(usize, usize) -> 
             (Stored::Whole, _) if at == newest => Step::Keep,
             (Stored::Delta | Stored::Orphan, _) if at == newest => Step::Whole,
             (Stored::Whole | Stored::Delta, Some(key)) => Step::Against(key),
+            (Stored::Whole | Stored::Delta, None) if keyframe.is_none() && foreign(at) => Step::Foreign,
             (Stored::Whole | Stored::Delta, None) => Step::Keep,
             (Stored::Orphan, _) => {
                 let later = series.iter().skip(at + 1).position(|other| *other == Stored::Whole);
@@ -116,7 +125,7 @@ pub fn plan(series: &[Stored], every: usize, hopeless: &dyn Fn(usize, usize) -> 
     let relied: Vec<usize> =
         steps.iter().filter_map(|step| if let Step::Anew(on) = step { Some(*on) } else { None }).collect();
     for on in relied {
-        if let Some(step @ Step::Against(_)) = steps.get_mut(on) {
+        if let Some(step @ (Step::Against(_) | Step::Foreign)) = steps.get_mut(on) {
             *step = Step::Keep;
         }
     }
@@ -172,22 +181,36 @@ mod tests {
         false
     }
 
+    fn none(_: usize) -> bool {
+        false
+    }
+
     #[test]
     fn a_save_goes_against_the_keyframe_before_it_once_it_is_not_the_newest() {
         let against = Step::Against;
-        assert_eq!(plan(&[W], 3, &never), [Step::Keep]);
-        assert_eq!(plan(&[W, W], 3, &never), [Step::Keep; 2]);
-        assert_eq!(plan(&[W, W, W], 3, &never), [Step::Keep, against(0), Step::Keep]);
+        assert_eq!(plan(&[W], 3, &never, &none), [Step::Keep]);
+        assert_eq!(plan(&[W, W], 3, &never, &none), [Step::Keep; 2]);
+        assert_eq!(plan(&[W, W, W], 3, &never, &none), [Step::Keep, against(0), Step::Keep]);
         let all = [Step::Keep, against(0), against(0), Step::Keep, against(3), Step::Keep];
-        assert_eq!(plan(&[W; 6], 3, &never), all);
-        assert_eq!(plan(&[W, D, D, W, D, W], 3, &never), all, "what is done stays so");
-        assert_eq!(plan(&[W, W, W], 3, &|_, _| true), [Step::Keep; 3]);
+        assert_eq!(plan(&[W; 6], 3, &never, &none), all);
+        assert_eq!(plan(&[W, D, D, W, D, W], 3, &never, &none), all, "what is done stays so");
+        assert_eq!(plan(&[W, W, W], 3, &|_, _| true, &none), [Step::Keep; 3]);
+    }
+
+    #[test]
+    fn a_base_model_serves_a_series_until_it_has_a_keyframe_of_its_own() {
+        let steps = |series: &[Stored], foreign: &dyn Fn(usize) -> bool| plan(series, 8, &never, foreign);
+        assert_eq!(steps(&[W, W, W], &|_| true), [Step::Foreign, Step::Foreign, Step::Keep]);
+        assert_eq!(
+            steps(&[W, W, W, W], &|at| at > 0),
+            [Step::Keep, Step::Against(0), Step::Against(0), Step::Keep]
+        );
     }
 
     #[test]
     fn what_relies_on_a_content_that_is_gone_goes_against_a_later_one_which_stays() {
-        assert_eq!(plan(&[O, O, W], 8, &never), [Step::Anew(2), Step::Anew(2), Step::Keep]);
-        let steps = plan(&[W, O, W, W], 8, &never);
+        assert_eq!(plan(&[O, O, W], 8, &never, &none), [Step::Anew(2), Step::Anew(2), Step::Keep]);
+        let steps = plan(&[W, O, W, W], 8, &never, &none);
         assert_eq!(
             steps,
             [Step::Keep, Step::Anew(2), Step::Keep, Step::Against(0)].map(|step| match step {
@@ -195,7 +218,7 @@ mod tests {
                 other => other,
             })
         );
-        assert_eq!(plan(&[O, D], 8, &never), [Step::Anew(1), Step::Whole]);
+        assert_eq!(plan(&[O, D], 8, &never, &none), [Step::Anew(1), Step::Whole]);
     }
 
     proptest! {
@@ -204,12 +227,12 @@ mod tests {
             series in proptest::collection::vec(prop_oneof![Just(W), Just(D), Just(O)], 0..40),
             every in 1_usize..10,
         ) {
-            let steps = plan(&series, every, &never);
+            let steps = plan(&series, every, &never, &|at| at % 3 == 0);
             prop_assert_eq!(steps.len(), series.len());
             for (at, step) in steps.iter().enumerate() {
                 let on = match step {
                     Step::Against(on) | Step::Anew(on) => *on,
-                    Step::Keep | Step::Whole => continue,
+                    Step::Keep | Step::Whole | Step::Foreign => continue,
                 };
                 prop_assert_ne!(on, at);
                 let stays = series[on] == W && steps[on] == Step::Keep;

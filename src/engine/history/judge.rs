@@ -86,6 +86,14 @@ impl Siblings for LiveSiblings<'_> {
             None => Ok(None),
         }
     }
+
+    fn open(&self, name: &[u8]) -> Result<Option<Box<dyn Source + '_>>> {
+        let Some(entry) = self.engine.ns.entry(self.dir, name)? else { return Ok(None) };
+        match self.engine.ns.find(entry.ino)? {
+            Some(inode) if inode.content().is_some() => self.engine.source_of(&inode).map(Some),
+            _ => Ok(None),
+        }
+    }
 }
 
 /// Names and sizes of a directory at a moment.
@@ -108,6 +116,14 @@ impl Siblings for ThenSiblings<'_> {
             },
             None => None,
         })
+    }
+
+    fn open(&self, name: &[u8]) -> Result<Option<Box<dyn Source + '_>>> {
+        let Some(ino) = self.view.entry(self.dir, name)? else { return Ok(None) };
+        match self.view.inode(ino)? {
+            Some(inode) if inode.content().is_some() => self.engine.source_of(&inode).map(Some),
+            _ => Ok(None),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::super::sealer::Packed;
 use super::protect::changed;
 use super::walk::Walk;
 use crate::base::{Error, Result};
-use crate::catalog::keys::HotId;
+use crate::catalog::keys::{HotId, Ino};
 use crate::catalog::records::{Content, Inode, Sealed};
 use crate::hot::lease;
 use crate::seal::write;
@@ -32,8 +32,9 @@ pub(super) struct Resolved {
 }
 
 impl Walk<'_> {
-    /// The content of `inode`, sealed into the batch where it is not sealed yet. Its times are brought up to the hot file's.
-    pub(super) fn resolve(&mut self, inode: &mut Inode) -> Result<Resolved> {
+    /// The content of `inode`, the file at `path` below the run, in directory `dir`; sealed into the batch where it is not
+    /// sealed yet. Its times are brought up to the hot file's.
+    pub(super) fn resolve(&mut self, inode: &mut Inode, dir: Ino, path: &[u8]) -> Result<Resolved> {
         for _ in 0..TRIES {
             let hot = match inode.content().copied() {
                 Some(Content::Sealed(sealed) | Content::Both(_, sealed)) => {
@@ -42,7 +43,7 @@ impl Walk<'_> {
                 Some(Content::Hot(hot)) => hot,
                 None => return Err(Error::Errno(libc::EINVAL)),
             };
-            match self.seal_hot(inode, hot) {
+            match self.seal_hot(inode, hot, dir, path) {
                 Err(Error::Errno(libc::ESTALE)) => {}
                 Err(error) if self.moved(inode, hot)? => tracing::debug!("inode {}: {error}", inode.ino),
                 other => return other,
@@ -52,7 +53,7 @@ impl Walk<'_> {
         }
         let inode = &*inode;
         let hot = inode.content().and_then(Content::hot).ok_or(Error::Errno(libc::EIO))?;
-        self.seal_copy(inode, hot)
+        self.seal_copy(inode, hot, dir, path)
     }
 
     /// Whether the moment sees another content of `inode` by now.
@@ -60,7 +61,7 @@ impl Walk<'_> {
         Ok(self.view.inode(inode.ino)?.and_then(|now| now.content().copied()) != Some(Content::Hot(hot)))
     }
 
-    fn seal_hot(&mut self, inode: &mut Inode, hot: HotId) -> Result<Resolved> {
+    fn seal_hot(&mut self, inode: &mut Inode, hot: HotId, dir: Ino, name: &[u8]) -> Result<Resolved> {
         let engine = self.engine;
         let live = engine.live.get(inode.ino);
         let (path, file) = (engine.hot.path(hot), engine.hot.open_unseen(hot)?);
@@ -81,12 +82,13 @@ impl Walk<'_> {
                 std::thread::sleep(CLOSING);
                 return Err(changed());
             }
-            return self.seal_copy(inode, hot);
+            return self.seal_copy(inode, hot, dir, name);
         }
         let attr = engine.hot.attr(hot)?;
         let queue = &engine.queue;
         let go_on = || (!is_content || live.epoch() == epoch) && !queue.is_stopped();
-        let sealed = match write::seal_file(&file, &path, &mut self.batch, &go_on) {
+        let borders = self.borders(name, dir, hot);
+        let sealed = match write::seal_file(&file, &path, &borders, &mut self.batch, &go_on) {
             Ok(Some(sealed)) => sealed,
             Ok(None) if queue.is_stopped() => return Err(stopped()),
             Ok(None) => return Err(changed()),
@@ -102,14 +104,16 @@ impl Walk<'_> {
     }
 
     /// Seals a copy of a file that somebody writes: its bytes so far.
-    fn seal_copy(&mut self, inode: &Inode, hot: HotId) -> Result<Resolved> {
+    fn seal_copy(&mut self, inode: &Inode, hot: HotId, dir: Ino, name: &[u8]) -> Result<Resolved> {
         let engine = self.engine;
         let copy = engine.copy_hot(hot)?;
         self.copies.push(copy);
         let (path, file, attr) =
             (engine.hot.path(copy), engine.hot.open_unseen(copy)?, engine.hot.attr(copy)?);
         let go_on = || !engine.queue.is_stopped();
-        let sealed = write::seal_file(&file, &path, &mut self.batch, &go_on)?.ok_or_else(stopped)?;
+        let borders = self.borders(name, dir, copy);
+        let sealed =
+            write::seal_file(&file, &path, &borders, &mut self.batch, &go_on)?.ok_or_else(stopped)?;
         tracing::debug!("inode {}: taken as it was while it is being written", inode.ino);
         let content = Sealed { id: sealed.content, size: sealed.size, blocks: attr.blocks };
         Ok(Resolved { sealed: content, being_written: true, hot: Some(copy) })

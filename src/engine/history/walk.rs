@@ -181,7 +181,7 @@ impl<'a> Walk<'a> {
         if let Some(body) = self.links.get(&inode.ino) {
             return Ok(body.clone());
         }
-        let resolved = self.resolve(inode)?;
+        let resolved = self.resolve(inode, dir, &path.join(&b'/'))?;
         let body = self.body(inode, dir, path, &resolved)?;
         if inode.nlink > 1 {
             self.links.insert(inode.ino, body.clone());

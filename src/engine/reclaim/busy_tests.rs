@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::tests::{ME, World, npy, open_with, options};
+use super::super::world::{ME, World, npy, open_with, options};
 use crate::base::monitor::Silent;
 use crate::catalog::keys::{Ino, ROOT};
 use crate::engine::reclaim::How;

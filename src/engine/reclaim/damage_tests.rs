@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::tests::{LEN, World, npy, open};
+use super::super::world::{LEN, World, npy, open};
 use crate::base::monitor::Silent;
 use crate::catalog::keys::ROOT;
 use crate::pack::Kind;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::super::tests::{World, npy, open_with, options};
+use super::super::super::world::{World, npy, open_with, options};
 use super::*;
 use crate::catalog::keys::ROOT;
 

@@ -1,129 +1,18 @@
 //! Space comes back, and nothing else goes: through the engine, as a user would notice.
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use super::super::history::HistoryOptions;
+use super::super::Engine;
 use super::super::workers::Workers;
-use super::super::{Engine, Options};
+use super::super::world::{LEN, ME, World, npy, open, options};
 use super::How;
 use crate::base::Error;
 use crate::base::monitor::Silent;
-use crate::catalog::keys::{Ino, ROOT, RunId};
-use crate::content::hash::chunk_id;
-use crate::content::tree::Body;
+use crate::catalog::keys::ROOT;
 use crate::gc::{self, Effort};
-use crate::namespace::Caller;
-use crate::seal::read::SealedFile;
 use crate::version::record::Version;
-use crate::version::trees::Trees;
-
-pub(super) const ME: Caller = Caller { uid: 0, gid: 0 };
-const LONG: Duration = Duration::from_secs(60);
-
-pub(super) struct World {
-    pub(super) engine: Arc<Engine>,
-    pub(super) workers: Workers,
-}
-
-pub(super) fn options(min_free: u64) -> Options {
-    let settle = Duration::from_secs(3600);
-    Options {
-        settle,
-        hot_cache_bytes: 0,
-        cache_bytes: 16 << 20,
-        threads: 1,
-        hydrate_threads: 1,
-        hot: None,
-        meta: crate::meta::Options::default(),
-        history: HistoryOptions { settle, min_free, ..HistoryOptions::default() },
-    }
-}
-
-pub(super) fn open(dir: &Path) -> World {
-    open_with(dir, options(1))
-}
-
-pub(super) fn open_with(dir: &Path, options: Options) -> World {
-    let engine = Engine::start(dir, options, ME, &Silent).unwrap();
-    World { workers: Workers::start(&engine).unwrap(), engine }
-}
-
-impl World {
-    pub(super) fn save(&self, dir: Ino, name: &str, bytes: &[u8]) -> Ino {
-        let flags = libc::O_WRONLY | libc::O_TRUNC;
-        let (ino, fh) = match self.engine.names().entry(dir, name.as_bytes()).unwrap() {
-            Some(entry) => (entry.ino, self.engine.open(entry.ino, flags, ME).unwrap().fh),
-            None => {
-                let (attr, opened) = self.engine.create(dir, name.as_bytes(), 0o644, flags, ME).unwrap();
-                (attr.inode.ino, opened.fh)
-            }
-        };
-        self.engine.write(fh, 0, bytes, false).unwrap();
-        self.engine.release(fh).unwrap();
-        ino
-    }
-
-    /// Saves `model.npy` of this stamp, and makes the version.
-    pub(super) fn checkpoint(&self, run: Ino, stamp: u32, len: usize) -> (RunId, u32) {
-        self.save(run, "model.npy", &npy(stamp, len));
-        self.engine.finish_versions("quiet", LONG).unwrap();
-        let (id, found) = self.engine.run_at(run).unwrap();
-        (id, found.next - 1)
-    }
-
-    pub(super) fn versions(&self, dir: Ino) -> Vec<Version> {
-        self.engine.versions(self.engine.run_at(dir).unwrap().0).unwrap()
-    }
-
-    pub(super) fn read(&self, version: &Version, name: &str) -> Vec<u8> {
-        let trees = Trees::new(&self.engine.packs);
-        let top = trees.top(&version.tree).unwrap();
-        let entry = trees.walk(top, &[name.as_bytes().to_vec()]).unwrap().unwrap();
-        let Body::File { content, size, .. } = entry.body else { panic!("a file") };
-        let file = SealedFile::open(self.engine.packs.clone(), self.engine.readers.clone(), content).unwrap();
-        let mut bytes = vec![0; size as usize];
-        assert_eq!(file.read_at(0, &mut bytes).unwrap(), bytes.len());
-        bytes
-    }
-
-    pub(super) fn read_live(&self, dir: Ino, name: &str) -> Vec<u8> {
-        let ino = self.engine.names().entry(dir, name.as_bytes()).unwrap().unwrap().ino;
-        let fh = self.engine.open(ino, libc::O_RDONLY, ME).unwrap().fh;
-        let size = self.engine.getattr(ino).unwrap().size as usize;
-        let mut bytes = vec![0; size];
-        assert_eq!(self.engine.read(fh, 0, &mut bytes).unwrap(), size);
-        self.engine.release(fh).unwrap();
-        bytes
-    }
-
-    pub(super) fn stored(&self) -> u64 {
-        self.engine.packs.stats().stored_bytes
-    }
-}
-
-/// A valid numpy file of about `len` bytes that nothing compresses, told apart by `stamp`.
-pub(super) fn npy(stamp: u32, len: usize) -> Vec<u8> {
-    let mut header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({len},), }}").into_bytes();
-    header.resize(117, b' ');
-    header.push(b'\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header);
-    let start = bytes.len();
-    let mut block = 0_u32;
-    while bytes.len() < start + len {
-        bytes.extend(chunk_id(&[stamp.to_le_bytes(), block.to_le_bytes()].concat()).0);
-        block += 1;
-    }
-    bytes.truncate(start + len);
-    bytes
-}
-
-pub(super) const LEN: usize = 200_000;
 
 #[test]
 fn a_file_has_the_bytes_that_the_tests_think() {

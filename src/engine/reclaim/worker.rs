@@ -10,8 +10,8 @@ use crate::base::priority::make_thread_idle;
 use crate::base::{Error, Result};
 use crate::gc::Effort;
 
-/// At most this often.
-const EVERY_MIN: Duration = Duration::from_secs(60);
+/// At most this often, and not before so many times as long as the last one took have gone: its cost goes with the store.
+const EVERY_MIN: (Duration, u32) = (Duration::from_secs(10), 20);
 /// The time alone ends versions: at least this often it is looked.
 const EVERY_MAX: Duration = Duration::from_secs(600);
 /// Sealed files of so many bytes that have gone are worth looking for what can be reclaimed.
@@ -36,10 +36,10 @@ impl Engine {
     pub(in super::super) fn reclaim_loop(&self) {
         make_thread_idle();
         let reclaim = &self.reclaim;
-        let mut last = Instant::now();
+        let (mut last, mut took) = (Instant::now(), Duration::ZERO);
         while !reclaim.stopped.load(Ordering::Relaxed) {
             let due = reclaim.due.load(Ordering::Relaxed);
-            let next = if due { EVERY_MIN } else { EVERY_MAX };
+            let next = if due { EVERY_MIN.0.max(took * EVERY_MIN.1).min(EVERY_MAX) } else { EVERY_MAX };
             if let Some(left) = next.checked_sub(last.elapsed()).filter(|left| !left.is_zero()) {
                 reclaim.wake.wait(left);
                 continue;
@@ -49,6 +49,7 @@ impl Engine {
                 Ok(()) | Err(Error::Errno(libc::EINTR | libc::EROFS) | Error::Poisoned(_)) => {}
                 Err(error) => self.report(&error, "reclaim space"),
             }
+            took = last.elapsed();
         }
     }
 
@@ -69,7 +70,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::super::super::workers::Workers;
-    use super::super::tests::{LEN, ME, World, npy, open, options};
+    use super::super::super::world::{LEN, ME, World, npy, open, options};
     use super::*;
     use crate::catalog::keys::ROOT;
 

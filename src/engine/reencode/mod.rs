@@ -11,6 +11,8 @@
 mod gather;
 mod pass;
 mod swap;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::HashSet;

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::super::Engine;
-use super::pass::Known;
+use super::pass::{GAIN, Known};
 use crate::base::Result;
 use crate::base::id::ChunkId;
 use crate::codec::{self, Encoder, Encoding};
@@ -34,8 +34,18 @@ impl<'a> Swap<'a> {
         Swap { engine, known, go_on, encoder: Encoder::new(), stored: Vec::new(), decoded: Vec::new() }
     }
 
-    /// Encodes what may gain of `content` against `base`, and, if it is to be `anew`, all that relies on another content.
-    pub(super) fn against(mut self, content: &ChunkId, base: &ChunkId, anew: bool) -> Result<()> {
+    /// Encodes what takes at most `percent` of now against `base`, of what is self-contained in `content`; nothing at all
+    /// where no sample does.
+    pub(super) fn against(self, content: &ChunkId, base: &ChunkId, percent: usize) -> Result<()> {
+        self.pairwise(content, base, percent, false)
+    }
+
+    /// Encodes `content` against `base`; what relies on yet another one is made self-contained where that does not gain.
+    pub(super) fn anew(self, content: &ChunkId, base: &ChunkId) -> Result<()> {
+        self.pairwise(content, base, GAIN, true)
+    }
+
+    fn pairwise(mut self, content: &ChunkId, base: &ChunkId, percent: usize, anew: bool) -> Result<()> {
         let engine = self.engine;
         let (Some(own), Some(other)) = (engine.manifest_of(content)?, engine.manifest_of(base)?) else {
             return Ok(());
@@ -47,13 +57,13 @@ impl<'a> Swap<'a> {
             .filter(|pair| !self.known.deltas.contains_key(&pair.chunk.short()))
             .copied()
             .collect();
-        let worth = self.is_promising(&fresh)?;
+        let worth = self.is_promising(&fresh, percent)?;
         let mut batch = engine.packs.writer()?;
         for pair in &pairs {
             let is_delta = self.known.deltas.contains_key(&pair.chunk.short());
             let wanted = if is_delta { anew } else { worth };
             if wanted {
-                self.delta(pair, &mut batch)?;
+                self.delta(pair, percent, &mut batch)?;
                 batch = self.bounded(batch)?;
             }
         }
@@ -93,7 +103,7 @@ impl<'a> Swap<'a> {
     }
 
     /// Encodes one chunk against another, if that gains.
-    fn delta(&mut self, pair: &Pair, batch: &mut PackBatch) -> Result<()> {
+    fn delta(&mut self, pair: &Pair, percent: usize, batch: &mut PackBatch) -> Result<()> {
         (self.go_on)()?;
         let packs = &self.engine.packs;
         let (head, base_head) = (packs.head(&pair.chunk)?, packs.head(&pair.base)?);
@@ -110,13 +120,13 @@ impl<'a> Swap<'a> {
                 self.stored.len()
             }
         };
-        if !codec::estimate_delta(&like, &raw, &base).is_some_and(|len| gains(len, limit)) {
+        if !codec::estimate_delta(&like, &raw, &base).is_some_and(|len| gains(len, limit, percent)) {
             return Ok(());
         }
         let Some(encoding) = self.encoder.encode_delta(&like, &raw, &base, &mut self.stored) else {
             return Ok(());
         };
-        if gains(self.stored.len(), limit) && self.is_right(&encoding, &raw, Some(&base)) {
+        if gains(self.stored.len(), limit, percent) && self.is_right(&encoding, &raw, Some(&base)) {
             let encoding = Encoding { base: Some(pair.base), ..encoding };
             if batch.put_delta(pair.chunk, encoding, raw.len(), &self.stored)? {
                 self.engine.reencode.count(u64::from(head.stored_len), self.stored.len() as u64);
@@ -126,7 +136,7 @@ impl<'a> Swap<'a> {
     }
 
     /// Whether any of some of `pairs` gains by its estimate.
-    fn is_promising(&mut self, pairs: &[Pair]) -> Result<bool> {
+    fn is_promising(&self, pairs: &[Pair], percent: usize) -> Result<bool> {
         let packs = &self.engine.packs;
         for pair in pairs.iter().step_by(pairs.len().div_ceil(SAMPLES).max(1)) {
             (self.go_on)()?;
@@ -134,7 +144,7 @@ impl<'a> Swap<'a> {
             let Some(like) = floats(&head, &base_head) else { continue };
             let (raw, base) = (packs.read_uncached(&pair.chunk)?, packs.read_uncached(&pair.base)?);
             let estimate = codec::estimate_delta(&like, &raw, &base);
-            if estimate.is_some_and(|len| gains(len, head.stored_len as usize)) {
+            if estimate.is_some_and(|len| gains(len, head.stored_len as usize, percent)) {
                 return Ok(true);
             }
         }
@@ -182,7 +192,7 @@ fn floats(head: &BlobHeader, base: &BlobHeader) -> Option<Encoding> {
     (own.width > 1 && own.width == other.width && own.phase == other.phase).then_some(own)
 }
 
-/// Whether `len` bytes are enough below `limit` to be worth it.
-fn gains(len: usize, limit: usize) -> bool {
-    len <= limit / 50 * 49
+/// Whether `len` bytes are at most `percent` of `limit`.
+fn gains(len: usize, limit: usize, percent: usize) -> bool {
+    len * 100 <= limit * percent
 }

@@ -3,8 +3,15 @@
 //! The superblock lies at 0, or behind a user block of 512, 1024, 2048 ... bytes. Versions 0 to 3 of the format
 //! specification; the end-of-file address counts from the begin of the file, user block included, as the library reads it.
 
+mod datasets;
+mod dense;
+mod file;
+mod group;
+mod object;
+
 use super::Source;
 use super::read::{self, Fault, invalid};
+use super::tensors::Tensor;
 use crate::base::Result;
 use crate::base::bytes::Cursor;
 
@@ -19,6 +26,10 @@ const SUPERBLOCK: usize = 96;
 struct Superblock {
     base: u64,
     end: u64,
+    /// Bytes of an address and of a length.
+    widths: (usize, usize),
+    /// The header of the group that all others are below.
+    root: u64,
     /// A writer has it open, or had when it was killed.
     open: bool,
 }
@@ -56,34 +67,48 @@ pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
     }
 }
 
+/// The datasets of the file whose bytes lie in it as they are, and the chunks of those that have some.
+pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
+    let Some(place) = find(source)? else { return invalid("hdf5 without its superblock") };
+    let Some(superblock) = parse(&read::at_most(source, place, SUPERBLOCK)?) else {
+        return invalid("hdf5 with a damaged superblock");
+    };
+    // As the library does: addresses count from where the superblock is, whatever it says.
+    let mut file = file::File::new(source, place, superblock.widths);
+    Ok(datasets::all(&mut file, superblock.root)?)
+}
+
 fn parse(bytes: &[u8]) -> Option<Superblock> {
     let mut cursor = Cursor::new(bytes);
     cursor.take(SIGNATURE.len())?;
     let version = cursor.u8()?;
-    let (open, offset_bytes) = match version {
+    let (open, offset_bytes, length_bytes) = match version {
         0 | 1 => {
             cursor.take(4)?;
-            let offset_bytes = cursor.u8()?;
+            let (offset_bytes, length_bytes) = (cursor.u8()?, cursor.u8()?);
             // Version 1 has one more number, of four bytes, before the addresses.
-            cursor.take(if version == 0 { 10 } else { 14 })?;
-            (false, offset_bytes)
+            cursor.take(if version == 0 { 9 } else { 13 })?;
+            (false, offset_bytes, length_bytes)
         }
         2 | 3 => {
-            let (offset_bytes, _length_bytes, flags) = (cursor.u8()?, cursor.u8()?, cursor.u8()?);
+            let (offset_bytes, length_bytes, flags) = (cursor.u8()?, cursor.u8()?, cursor.u8()?);
             // Bit 0: open for writing; bit 2: open for writing while others read.
-            (version == 3 && flags & 0b101 != 0, offset_bytes)
+            (version == 3 && flags & 0b101 != 0, offset_bytes, length_bytes)
         }
         _ => return None,
     };
-    let mut address = || match offset_bytes {
-        2 => cursor.u16().map(u64::from),
-        4 => cursor.u32().map(u64::from),
-        8 => cursor.u64(),
-        _ => None,
-    };
+    let (offset_bytes, length_bytes) = (usize::from(offset_bytes), usize::from(length_bytes));
+    [2, 4, 8].contains(&offset_bytes).then_some(())?;
+    let mut address = || file::number(&mut cursor, offset_bytes);
     // Between the base and the end: the free space (0 and 1), the extension (2 and 3).
     let (base, _, end) = (address()?, address()?, address()?);
-    Some(Superblock { base, end, open })
+    if version < 2 {
+        // The driver's information; then the root's entry begins with the offset of its name.
+        for _ in 0..2 {
+            address()?;
+        }
+    }
+    Some(Superblock { base, end, widths: (offset_bytes, length_bytes), root: address()?, open })
 }
 
 #[cfg(test)]
