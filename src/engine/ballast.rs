@@ -9,8 +9,8 @@ use std::path::Path;
 use crate::base::{IoContext, Result, durable};
 
 const NAME: &str = "ballast";
-/// A new journal segment, its spare, and what the catalog writes at open.
-const BYTES: u64 = 48 << 20;
+/// A new journal segment, its spare (4 MiB each), and what the catalog writes at open.
+const BYTES: u64 = 24 << 20;
 
 /// Gives the space back to the disk.
 pub(super) fn release(store: &Path) -> Result<()> {

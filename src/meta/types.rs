@@ -36,7 +36,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            segment_bytes: 16 << 20,
+            segment_bytes: 4 << 20,
             overlay_entries: 65_536,
             overlay_bytes: 16 << 20,
             checkpoint_after: Duration::from_secs(5),

@@ -8,11 +8,16 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::format::MAX_BLOB_HEADER;
+use crate::content::cut::MAX_CHUNK;
+
 /// Capacities of pooled buffers are powers of two of this many bytes (1 << 14 is the shortest FastCDC chunk) ...
 const SMALLEST: u32 = 14;
-/// ... up to this many (the longest chunk); longer buffers are made to measure and freed.
+/// ... up to this many (the grid's chunks).
 const LARGEST: u32 = 20;
-const CLASSES: usize = (LARGEST - SMALLEST + 1) as usize;
+/// One more class is for the longest chunk and its blob's header; longer buffers are made to measure and freed.
+const LONGEST: usize = MAX_CHUNK + MAX_BLOB_HEADER;
+const CLASSES: usize = (LARGEST - SMALLEST + 2) as usize;
 
 /// A pool of buffers.
 #[derive(Debug)]
@@ -105,11 +110,15 @@ impl Free {
 /// The class of buffers for `len` bytes; `None` when they are not pooled.
 fn class(len: usize) -> Option<usize> {
     let bits = len.next_power_of_two().trailing_zeros().max(SMALLEST);
-    (len > 0 && bits <= LARGEST).then_some((bits - SMALLEST) as usize)
+    match len {
+        0 => None,
+        _ if bits <= LARGEST => Some((bits - SMALLEST) as usize),
+        _ => (len <= LONGEST).then_some(CLASSES - 1),
+    }
 }
 
 fn capacity(class: usize) -> usize {
-    1 << (SMALLEST as usize + class)
+    if class == CLASSES - 1 { LONGEST } else { 1 << (SMALLEST as usize + class) }
 }
 
 /// Bytes in a buffer that goes back to its pool when it is dropped.

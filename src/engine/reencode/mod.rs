@@ -23,8 +23,8 @@ use parking_lot::Mutex;
 use super::sync::Wake;
 use crate::base::id::ChunkId;
 
-/// A keyframe serves the saves less than so many after it. docs/decisions/0007 has the figures for 3, 5 and 8.
-pub const KEYFRAME_EVERY: usize = 8;
+/// Of so many saves one is a keyframe. docs/decisions/0007 has the figures for 3, 5 and 8.
+pub const KEYFRAME_EVERY: usize = 5;
 /// Pairs that were tried and are remembered; above this the memory begins anew.
 const TRIED_MAX: usize = 1 << 16;
 

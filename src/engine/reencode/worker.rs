@@ -4,9 +4,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::super::Engine;
+use super::super::reclaim::How;
 use super::pass::stopped;
+use crate::base::monitor::Silent;
 use crate::base::priority::make_thread_idle;
 use crate::base::{Error, Result};
+use crate::gc::Effort;
 
 /// How long nothing must happen before a pass begins.
 const QUIET: Duration = Duration::from_secs(1);
@@ -45,7 +48,12 @@ impl Engine {
                         done.to_bytes,
                         done.from_bytes
                     );
-                    self.wake_reclaim();
+                    // Only now is anything gained.
+                    let how = How { dry_run: false, effort: Effort::GENTLE, polite: true };
+                    match self.reclaim_as(how, &Silent) {
+                        Ok(_) | Err(Error::Errno(libc::EINTR | libc::EROFS) | Error::Poisoned(_)) => {}
+                        Err(error) => self.report(&error, "reclaim space"),
+                    }
                 }
                 Ok(_) | Err(Error::Errno(libc::EINTR | libc::EROFS) | Error::Poisoned(_)) => {}
                 Err(error) => self.report(&error, "encode versions anew"),
