@@ -1,7 +1,7 @@
 //! Figures of a real store: they add up, and what a version would free is what reclaiming frees.
 
 use super::super::inspect::Stats;
-use super::tests::{LEN, World, npy, open};
+use super::super::world::{LEN, ME, World, npy, open};
 use super::*;
 use crate::base::id::ChunkId;
 use crate::base::monitor::Silent;
@@ -59,7 +59,7 @@ fn what_saved_the_bytes_is_told_and_adds_up() {
     let dir = tempfile::tempdir().unwrap();
     let world = open(dir.path());
     assert_eq!(world.stats(None).savings, crate::inspect::Savings::default(), "an empty store");
-    let run = world.engine.names().mkdir(ROOT, b"run", 0o755, super::tests::ME).unwrap().ino;
+    let run = world.engine.names().mkdir(ROOT, b"run", 0o755, ME).unwrap().ino;
     world.save(run, "frozen.npy", &npy(1000, LEN));
     world.save(run, "zeros.bin", &vec![7; LEN]);
     world.save(run, "log.txt", &text(1));
@@ -145,8 +145,8 @@ fn what_a_version_would_free_is_what_comes_back_without_it() {
 fn of_two_runs_each_is_told_what_it_alone_has_and_a_tree_that_cannot_be_read_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let world = open(dir.path());
-    let [one, two] = ["one", "two"]
-        .map(|name| world.engine.names().mkdir(ROOT, name.as_bytes(), 0o755, super::tests::ME).unwrap().ino);
+    let [one, two] =
+        ["one", "two"].map(|name| world.engine.names().mkdir(ROOT, name.as_bytes(), 0o755, ME).unwrap().ino);
     for run in [one, two] {
         world.checkpoint(run, 1, LEN);
         world.checkpoint(run, 2 + run as u32, LEN);
