@@ -4,12 +4,24 @@
 # passthrough the yardstick is bindfs, the plainest FUSE filesystem.
 #
 #   sudo scripts/bench.sh [--quick] [--size MIB] [--rounds N]     1024 MiB, the median of 5 rounds after a warm-up
+#   sudo scripts/bench.sh codec [--big] [DIR]     ratio and speed of the codecs on training series, and whole stores
 #
 # Prints a table and writes .cache/bench/bench.json. Measures only; it fails when something cannot be measured. Needs the
 # size in memory, and as much again so that pages stay cached.
+#
+# `codec` makes the series in DIR (.cache/series) unless they are there; --big adds one with a base of 1 GiB. It prints
+# tables and targets, also into .cache/bench/codec.md; docs/codec.md says what each column is.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib/testbed.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/testbed.sh"
+
+if [ "${1:-}" = codec ]; then
+    shift
+    # shellcheck source-path=SCRIPTDIR source=lib/bench_codec.sh
+    . "$(dirname "${BASH_SOURCE[0]}")/lib/bench_codec.sh"
+    bench_codec "$@"
+    exit
+fi
 
 SIZE_MIB=1024
 ROUNDS=5

@@ -129,42 +129,23 @@ fn join_as<E: Element>(planes: &[u8], base: &[u8], change: Change, out: &mut [u8
     rest.copy_from_slice(&planes[count * E::BYTES..]);
 }
 
-/// Counts of the bytes of planes, over any number of chunks.
-pub struct Entropy {
-    counts: [[u64; 256]; 4],
-    width: usize,
+/// Order-0 entropy of a chunk in bytes: of its planes, with the sign bit rotated away from the exponent.
+pub fn entropy(raw: &[u8], width: usize) -> f64 {
+    match width {
+        2 => entropy_as::<u16>(raw),
+        _ => entropy_as::<u32>(raw),
+    }
 }
 
-impl Entropy {
-    /// Of elements of `width` bytes, of which nothing was seen yet.
-    pub fn new(width: usize) -> Self {
-        Entropy { counts: [[0; 256]; 4], width }
-    }
-
-    /// Counts a chunk with the sign bit rotated away from the exponent.
-    pub fn add(&mut self, raw: &[u8]) {
-        match self.width {
-            2 => self.add_as::<u16>(raw),
-            _ => self.add_as::<u32>(raw),
+fn entropy_as<E: Element>(raw: &[u8]) -> f64 {
+    let mut counts = vec![[0_u64; 256]; E::BYTES];
+    for element in raw.chunks_exact(E::BYTES) {
+        let rotated = E::read(element).rotated();
+        for (plane, counts) in counts.iter_mut().enumerate() {
+            counts[usize::from(rotated.byte(plane))] += 1;
         }
     }
-
-    fn add_as<E: Element>(&mut self, raw: &[u8]) {
-        for element in raw.chunks_exact(E::BYTES) {
-            let rotated = E::read(element).rotated();
-            for (plane, counts) in self.counts.iter_mut().take(E::BYTES).enumerate() {
-                counts[usize::from(rotated.byte(plane))] += 1;
-            }
-        }
-    }
-
-    /// Order-0 entropy, as a share of the bytes seen.
-    pub fn share(&self) -> f64 {
-        let of_plane = |counts: &[u64; 256]| {
-            let total = counts.iter().sum::<u64>().max(1) as f64;
-            let bits = |count: &u64| *count as f64 * (total / *count as f64).log2();
-            counts.iter().filter(|count| **count > 0).map(bits).sum::<f64>() / total / 8.0
-        };
-        self.counts.iter().take(self.width).map(of_plane).sum::<f64>() / self.width as f64
-    }
+    let total = (raw.len() / E::BYTES) as f64;
+    let bits = |count: &u64| *count as f64 * (total / *count as f64).log2();
+    counts.iter().flatten().filter(|count| **count > 0).map(bits).sum::<f64>() / 8.0
 }

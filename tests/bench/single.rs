@@ -6,7 +6,7 @@ use std::path::Path;
 use ckptfs::codec::Encoder;
 use ckptfs::content::hash::chunk_id;
 
-use super::planes::{Change, Entropy};
+use super::planes::{self, Change};
 use super::race::{self, Figures};
 use super::report::{Targets, head, percent, row, speed};
 use super::series::{self, Against, Pair};
@@ -35,9 +35,8 @@ fn kinds(dir: &Path) -> BTreeMap<String, Vec<Pair>> {
 }
 
 fn one(kind: &str, pairs: &[Pair], rounds: usize, targets: &mut Targets) {
-    let mut entropy = Entropy::new(pairs[0].width);
-    pairs.iter().for_each(|pair| entropy.add(&pair.raw));
-    let limit = entropy.share();
+    let entropy: f64 = pairs.iter().map(|pair| planes::entropy(&pair.raw, pair.width)).sum();
+    let limit = entropy / race::raw_bytes(pairs) as f64;
     let mut sides: Vec<Box<dyn Side>> = vec![
         Box::new(Zstd::new()),
         Box::new(GroupedLz4::new()),
