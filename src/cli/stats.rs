@@ -142,6 +142,7 @@ fn saved(saved: &Savings) -> Vec<Vec<String>> {
     };
     let row = |(name, sign, bytes, what): (&str, &str, u64, &str)| {
         let share = percent(bytes, saved.logical_bytes);
+        let sign = if bytes == 0 { "" } else { sign };
         vec![name.to_owned(), format!("{sign}{}", size(bytes)), share, what.to_owned()]
     };
     rows.into_iter().filter(is_told).map(row).collect()

@@ -59,7 +59,7 @@ impl Engine {
                 Err(error) => self.report(&error, "encode versions anew"),
             }
             state.working.store(false, Ordering::Relaxed);
-            self.rest(began.elapsed() * REST);
+            self.rest((began.elapsed() * REST).min(PATIENCE));
         }
     }
 
@@ -77,7 +77,7 @@ impl Engine {
     }
 
     fn rest(&self, time: Duration) {
-        let until = Instant::now() + time.min(PATIENCE * 10);
+        let until = Instant::now() + time;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             if self.is_reencode_stopped().is_err() {
                 return;
