@@ -141,7 +141,7 @@ impl Engine {
             }
         }
         let (blobs, damaged) = walk.finish();
-        let (savings, shares) = blobs.finish(&self.packs.deltas(&packs)?);
+        let (savings, shares) = blobs.finish(&self.packs.deltas(&packs, &|| Ok(()))?);
         let shares = shares.into_iter().skip(ROWS as usize);
         let mut stats = Stats { savings, damaged, disk: self.disk(), ..Stats::default() };
         stats.hot_only_bytes = self.hot_only_bytes()?;

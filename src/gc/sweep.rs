@@ -2,8 +2,9 @@
 //!
 //! Order: doom all packs of the plan; read the notes of batches, which count as in use from here on; remove packs of which
 //! nothing is in use; then, group by group, copy what is in use, make it durable and visible, and remove the group. A group
-//! copies at most one pack's worth of bytes, so no more than that is ever needed beside what there is. A blob that a lasting
-//! pack holds soundly is not copied; one that is sound nowhere keeps its pack.
+//! copies at most one pack's worth of bytes, so no more than that is ever needed beside what there is. Of several copies
+//! the newest is copied: a copy becomes the newest, and an older one may rely on a base that goes. A self-contained blob that
+//! a lasting pack holds so is not copied; one that is sound nowhere keeps its pack.
 
 use std::collections::HashSet;
 
@@ -154,7 +155,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// The blobs of a pack that are in use and that no lasting pack holds soundly.
+    /// The blobs of a pack that are in use and that no other pack holds for it ([`Collection::is_elsewhere`]).
     fn needed(&self, pack: u32) -> Result<Vec<PackEntry>, Fault> {
         let no_list = || {
             let what = format!("pack {pack:08x}: its list of blobs does not verify");
@@ -164,7 +165,7 @@ impl Sweep<'_> {
         let mut needed = Vec::new();
         for entry in entries {
             if self.live.contains(&entry.id)
-                && !self.collection.is_elsewhere(&entry.id, &|base| self.live.contains(base))?
+                && !self.collection.is_elsewhere(pack, &entry, &|base| self.live.contains(base))?
             {
                 needed.push(entry);
             }

@@ -134,22 +134,19 @@ impl ChunkIndex {
         Ok(found)
     }
 
-    /// Whether somebody may begin to rely on `id`: its newest copy is self-contained, and one that is stays. An older
-    /// copy beside a newest one that is a delta is what a collection removes, and the base of a delta that nothing needs
-    /// may be gone already.
+    /// Whether somebody may begin to rely on `id`: its newest copy is self-contained, and so is the newest that stays. An
+    /// older copy beside a newest one that is a delta is what a collection removes, and the base of a delta that nothing
+    /// needs may be gone already.
     pub fn is_reliable(&self, id: &ChunkId) -> Result<bool> {
         let found = self.find_all(id)?;
-        let state = self.read();
-        let lasts = |at: &Location| !at.has_base && !state.doomed.contains(&at.pack);
-        Ok(found.first().is_some_and(|newest| !newest.has_base) && found.iter().any(lasts))
+        let is_whole = |at: Option<&Location>| at.is_some_and(|at| !at.has_base);
+        Ok(is_whole(found.first()) && is_whole(found.iter().find(|at| self.is_lasting(at))))
     }
 
-    /// Every place where `id` is, but for those in packs that are about to go.
-    pub fn find_lasting(&self, id: &ChunkId) -> Result<Vec<Location>> {
-        let mut found = self.find_all(id)?;
+    /// Whether the pack of a place that was found is there and not about to go. One that has gone since is doomed no more.
+    pub fn is_lasting(&self, at: &Location) -> bool {
         let state = self.read();
-        found.retain(|at| !state.doomed.contains(&at.pack));
-        Ok(found)
+        state.packs.contains_key(&at.pack) && !state.doomed.contains(&at.pack)
     }
 
     /// These packs are about to go, or (`false`) are not any more.

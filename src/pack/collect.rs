@@ -8,6 +8,7 @@ use std::fs::{self, File};
 
 use super::buffers::Buffer;
 use super::format::{BlobHeader, PackEntry};
+use super::index::Location;
 use super::reader;
 use super::store::PackStore;
 use crate::base::id::ChunkId;
@@ -58,13 +59,29 @@ impl<'a> Collection<'a> {
         self.store.shared().uses.all()
     }
 
-    /// Whether a pack that is not doomed holds blob `id`, its stored bytes verify, and its base, if it has one, is `live`:
-    /// an older copy may rely on a base that is gone.
-    pub fn is_elsewhere(&self, id: &ChunkId, live: &dyn Fn(&ChunkId) -> bool) -> Result<bool> {
-        for at in self.store.shared().index.find_lasting(id)? {
-            match self.store.fetch_at(&at, |pack, at| pack.encoded(id, at, self.store.buffers())) {
-                Ok(blob) if blob.header.encoding.base.as_ref().is_none_or(live) => return Ok(true),
-                Ok(_) => {}
+    /// Whether blob `entry` of `pack` need not be copied, because another pack holds it: its stored bytes verify there, and
+    /// its base, if it has one, is `live` and in some pack.
+    ///
+    /// A newer copy counts, for it is the one that is read; where it is doomed, too, its own turn comes. An older one counts
+    /// if it lasts and both are self-contained: a delta must not come back in the place of what something relies on, and
+    /// what a delta has gained is to stay.
+    pub fn is_elsewhere(
+        &self,
+        pack: u32,
+        entry: &PackEntry,
+        live: &dyn Fn(&ChunkId) -> bool,
+    ) -> Result<bool> {
+        let (id, index) = (&entry.id, &self.store.shared().index);
+        for at in index.find_all(id)? {
+            let stands = |at: &Location| !entry.has_base && !at.has_base && index.is_lasting(at);
+            if at.pack == pack || (at.pack < pack && !stands(&at)) {
+                continue;
+            }
+            let blob = self.store.fetch_at(&at, |pack, at| pack.encoded(id, at, self.store.buffers()));
+            match blob.as_ref().map(|blob| blob.header.encoding.base.as_ref()) {
+                Ok(None) => return Ok(true),
+                Ok(Some(base)) if live(base) && self.store.contains(base)? => return Ok(true),
+                Ok(Some(_)) => {}
                 Err(error) => tracing::error!("{error} (blob {id}, pack {:08x})", at.pack),
             }
         }

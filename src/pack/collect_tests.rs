@@ -40,8 +40,8 @@ fn what_a_batch_found_before_the_doom_is_noted_and_after_it_is_written_anew() {
     let held = batch.held();
     batch.finish().unwrap();
     assert!(
-        collection.is_elsewhere(&blob(2).0, &|_| false).unwrap()
-            && !collection.is_elsewhere(&blob(1).0, &|_| true).unwrap()
+        collection.is_elsewhere(2, &entry(&store, 2), &|_| false).unwrap()
+            && !collection.is_elsewhere(1, &entry(&store, 1), &|_| true).unwrap()
     );
     assert!(collection.notes().contains(&blob(1).0.short()), "its record may still come");
     collection.remove(&[2]).unwrap();
@@ -75,11 +75,16 @@ fn a_blob_is_moved_as_it_is_stored_and_a_damaged_one_is_not() {
     bytes[(entry.offset + entry.len - 1) as usize] ^= 1;
     fs::write(&path, &bytes).unwrap();
     assert!(store.encoded(2, &entry).is_err_and(|error| is_damage(&error)));
-    assert!(!store.collect().unwrap().is_elsewhere(&entry.id, &|_| true).unwrap());
+    assert!(!store.collect().unwrap().is_elsewhere(9, &entry, &|_| true).unwrap());
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::write(&path, &bytes).unwrap();
     assert!(store.footer(2).unwrap().is_none());
+}
+
+/// The only blob of a pack.
+fn entry(store: &PackStore, pack: u32) -> crate::pack::PackEntry {
+    store.footer(pack).unwrap().unwrap()[0]
 }
 
 /// Stores `n` as a delta of `base` (with a codec that no reader is asked for here).
@@ -103,16 +108,22 @@ fn a_delta_is_put_beside_a_base_that_lasts_and_told_with_it() {
     assert!(!put_delta(&store, 2, blob(9).0), "no such base");
     assert!(put_delta(&store, 2, blob(1).0));
     let pair = (blob(2).0.short(), blob(1).0.short());
-    assert_eq!(store.deltas(&store.packs()).unwrap(), [pair]);
-    assert_eq!(store.deltas(&[(1, 0), (2, 0)]).unwrap(), [], "of these packs the newest copy is whole");
+    assert_eq!(store.all_deltas(&|| Ok(())).unwrap(), [pair]);
+    assert_eq!(
+        store.deltas(&[(1, 0), (2, 0)], &|| Ok(())).unwrap(),
+        [],
+        "of these packs the newest copy is whole"
+    );
     drop(store);
     let store = open(&dir);
-    assert_eq!(store.deltas(&store.packs()).unwrap(), [pair]);
+    assert_eq!(store.all_deltas(&|| Ok(())).unwrap(), [pair]);
     assert!(store.head(&blob(2).0).unwrap().encoding.base.is_some());
     let collection = store.collect().unwrap();
     collection.doom(&[1, 2]);
-    assert!(collection.is_elsewhere(&blob(2).0, &|base| *base == blob(1).0).unwrap());
-    assert!(!collection.is_elsewhere(&blob(2).0, &|_| false).unwrap(), "its base goes");
+    let whole = entry(&store, 2);
+    assert!(collection.is_elsewhere(2, &whole, &|base| *base == blob(1).0).unwrap());
+    assert!(!collection.is_elsewhere(2, &whole, &|_| false).unwrap(), "its base goes");
+    assert!(!collection.is_elsewhere(9, &whole, &|_| true).unwrap(), "an older delta");
     assert!(!put_delta(&store, 5, blob(1).0), "a base that is about to go");
 }
 
@@ -126,7 +137,7 @@ fn nothing_new_relies_on_a_delta_nor_on_an_older_copy_beside_it() {
     let mut batch = store.writer().unwrap();
     assert!(matches!(batch.put(Kind::Chunk, blob(2).0, &blob(2).1).unwrap(), Put::New { .. }));
     batch.finish().unwrap();
-    assert_eq!(store.deltas(&store.packs()).unwrap(), [], "the newest copy is whole again");
+    assert_eq!(store.all_deltas(&|| Ok(())).unwrap(), [], "the newest copy is whole again");
     let batch = store.writer().unwrap();
     assert!(batch.contains(&blob(2).0).unwrap());
 }

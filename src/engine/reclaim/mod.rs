@@ -194,7 +194,7 @@ impl Engine {
         let packs = self.packs.packs();
         monitor.begin("finding what is in use", 0);
         let mut marked = self.mark(gone, &looked)?;
-        marked.live.set_deltas(self.packs.deltas(&packs)?);
+        marked.live.set_deltas(self.packs.deltas(&packs, &|| looked(0))?);
         self.tell(marked.faults.iter());
         let skip = self.reclaim.skip.lock().clone();
         let survey = gc::survey(&self.packs, &packs, &mut marked, &skip, &looked)?;

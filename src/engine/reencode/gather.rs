@@ -38,7 +38,7 @@ impl Engine {
         let (mut found, mut seen) = (BTreeMap::<Vec<u8>, Series>::new(), HashSet::new());
         for version in self.all_versions(run)? {
             go_on()?;
-            let new = match self.new_files(&version.tree, &mut seen) {
+            let new = match self.new_files(&version.tree, &mut seen, go_on) {
                 // A version that cannot be read is for others to report.
                 Err(error) if is_damage(&error) => continue,
                 new => new?,
@@ -56,7 +56,12 @@ impl Engine {
         Ok(found)
     }
 
-    fn new_files(&self, top: &ChunkId, seen: &mut HashSet<ChunkId>) -> Result<New> {
+    fn new_files(
+        &self,
+        top: &ChunkId,
+        seen: &mut HashSet<ChunkId>,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<New> {
         let trees = Trees::new(&self.packs);
         let mut new = New::new();
         let mut todo: Vec<(Vec<u8>, ChunkId)> = vec![(Vec::new(), *top)];
@@ -64,6 +69,7 @@ impl Engine {
             if !seen.insert(node) {
                 continue;
             }
+            go_on()?;
             match trees.node_uncached(&node)? {
                 Node::Leaf(entries) => {
                     for entry in entries {

@@ -10,6 +10,8 @@
 
 mod gather;
 mod pass;
+#[cfg(test)]
+mod stress_tests;
 mod swap;
 #[cfg(test)]
 mod tests;

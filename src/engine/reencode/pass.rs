@@ -62,11 +62,11 @@ impl Engine {
     /// Whether anything was to be done.
     fn pass(&self, go_on: &dyn Fn() -> Result<()>) -> Result<bool> {
         let all = self.gather_series(go_on)?;
-        let deltas: HashMap<u64, u64> = self.packs.deltas(&self.packs.packs())?.into_iter().collect();
-        let mut known = Known { deltas, whole: HashSet::new(), bases: HashSet::new() };
+        let deltas: HashMap<u64, u64> = self.packs.all_deltas(go_on)?.into_iter().collect();
+        // Those of deltas that no series has, too: a file of no known kind may need one.
+        let bases = deltas.values().copied().collect();
+        let known = Known { deltas, whole: HashSet::new(), bases };
         let kept = self.chunks_of(all.iter().flatten(), go_on)?;
-        known.bases =
-            known.deltas.iter().filter(|(chunk, _)| kept.contains(chunk)).map(|(_, base)| *base).collect();
         let mut looks = Vec::with_capacity(all.len());
         for series in &all {
             looks.push(self.look(series, &known, &kept, go_on)?);
@@ -101,7 +101,7 @@ impl Engine {
             };
             whole.extend(steps.iter().enumerate().filter_map(stays));
         }
-        known.whole = self.chunks_of(whole.iter(), go_on)?;
+        let known = Known { whole: self.chunks_of(whole.iter(), go_on)?, ..known };
         self.work(&tasks, &known, go_on)?;
         Ok(!tasks.is_empty())
     }
@@ -115,6 +115,7 @@ impl Engine {
             if !done.insert(task.content) {
                 continue;
             }
+            self.check_writable()?;
             let swap = Swap::new(self, known, go_on);
             let result = match (task.step, task.base) {
                 (Step::Whole, _) => swap.whole(&task.content),
@@ -124,7 +125,12 @@ impl Engine {
                 _ => Ok(()),
             };
             match result {
-                Err(error) if is_damage(&error) => self.report(&error, "encode a version anew"),
+                // What has expired meanwhile may be gone: that is no damage.
+                Err(error) if is_damage(&error) => {
+                    if self.is_kept(task, go_on)? {
+                        self.report(&error, "encode a version anew");
+                    }
+                }
                 other => other?,
             }
             if let Some(base) = task.base {
@@ -132,6 +138,11 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    fn is_kept(&self, task: &Task, go_on: &dyn Fn() -> Result<()>) -> Result<bool> {
+        let kept: HashSet<ChunkId> = self.gather_series(go_on)?.into_iter().flatten().collect();
+        Ok(kept.contains(&task.content) && task.base.is_none_or(|base| kept.contains(&base)))
     }
 
     /// How the contents of a series are stored. What cannot be read counts as whole and is left alone by whoever tries.

@@ -194,3 +194,40 @@ fn a_pass_over_a_store_without_versions_or_with_a_poisoned_one_does_nothing() {
     world.engine.poison(&Error::Refused("a test".to_owned()));
     assert!(world.engine.reencode(&go_on).is_err());
 }
+
+#[test]
+fn what_only_a_file_of_no_known_kind_needs_keeps_its_base_self_contained() {
+    let dir = tempfile::tempdir().unwrap();
+    let (world, count) = (open(dir.path()), 100_000);
+    // Its chunk is that of save 7, but it is in no series.
+    world.save(ROOT, "weights", &floats(7, count)[128..]);
+    for stamp in 1..=8 {
+        world.save(ROOT, "model.npy", &floats(stamp, count));
+        world.engine.finish_versions("quiet", std::time::Duration::from_secs(60)).unwrap();
+    }
+    world.workers.stop();
+    drop(world);
+    let world = quiet(dir.path());
+    world.engine.reencode(&go_on).unwrap();
+    assert!(deltas(&world)[6] >= 1, "{:?}", deltas(&world));
+    let seventh = chunks(&world, &world.versions(ROOT)[6]);
+    world.engine.set_policy("undelete_ttl", "0s").unwrap();
+    let (run, _) = world.engine.run_at(ROOT).unwrap();
+    for number in [2, 3, 4, 5, 7] {
+        world.engine.expire_version(run, number, true, "by hand").unwrap();
+    }
+    for _ in 0..3 {
+        world.engine.reclaim(&Silent).unwrap();
+        world.engine.reencode(&go_on).unwrap();
+    }
+    let relied: Vec<ChunkId> =
+        seventh.iter().filter_map(|(id, _)| world.engine.packs.head(id).ok()?.encoding.base).collect();
+    assert!(!relied.is_empty());
+    for base in relied {
+        assert_eq!(world.engine.packs.head(&base).unwrap().encoding.base, None, "a chain");
+    }
+    assert!(world.read_live(ROOT, "weights") == floats(7, count)[128..]);
+    for version in world.versions(ROOT) {
+        assert!(world.read(&version, "model.npy") == floats(version.number, count), "{}", version.number);
+    }
+}
