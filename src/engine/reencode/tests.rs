@@ -231,3 +231,28 @@ fn what_only_a_file_of_no_known_kind_needs_keeps_its_base_self_contained() {
         assert!(world.read(&version, "model.npy") == floats(version.number, count), "{}", version.number);
     }
 }
+
+#[test]
+fn versions_that_expire_and_go_during_a_pass_are_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = series(dir.path(), 10);
+    world.engine.set_policy("undelete_ttl", "0s").unwrap();
+    let (run, _) = world.engine.run_at(ROOT).unwrap();
+    let asked = AtomicUsize::new(0);
+    let go_on = || {
+        let (asked, versions) = (asked.fetch_add(1, Ordering::Relaxed), world.versions(ROOT));
+        // Not before the first content is worked on.
+        if world.engine.reencode.done().chunks > 0 && asked.is_multiple_of(7) && versions.len() > 4 {
+            for version in &versions[..2] {
+                world.engine.expire_version(run, version.number, true, "by hand")?;
+            }
+            world.engine.reclaim(&Silent)?;
+        }
+        Ok(())
+    };
+    world.engine.reencode(&go_on).unwrap();
+    assert_eq!(world.versions(ROOT).len(), 4);
+    all_right(&world);
+    let faults = world.engine.report_status().unwrap().faults;
+    assert!(faults.is_empty(), "{faults:?}");
+}
