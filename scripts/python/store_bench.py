@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--binary", required=True)
     parser.add_argument("--json", type=Path)
     parser.add_argument("names", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     names = args.names or sorted(path.parent.name for path in args.series.glob("*/series.json"))
     print("\nWhole stores: packs, index, catalog, journal and all else but " + ", ".join(APART) + "\n\n| series | saves | MB | total % "
           "(after the first) | after gc % | beside packs, kB | depth 1 % |\n| --- | --: | --: | --: | --: | --: | --: |", flush=True)
