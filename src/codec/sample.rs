@@ -26,6 +26,11 @@ const NOISE: f32 = 7.92;
 const STILL: f32 = 0.5;
 /// So many of the sample's 1024 words that occurred before make it worth trying whether matches are found.
 const REPEATS: usize = 32;
+/// Words that are read for repeats all over a blob, one in a line of so many bytes, and how many repeats count: where half
+/// of 1 MiB is a copy of the other, 32 are expected; floats have none.
+const PROBES: usize = 1024;
+const LINE: usize = 64;
+const FAR_REPEATS: usize = 8;
 
 /// A byte plane, by its sampled entropy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +40,8 @@ pub(super) enum Plane {
     Noise,
     /// Worth a Huffman code.
     Skewed,
+    /// Noise but for a lowest bit that may always be 0.
+    Unsigned,
     /// The same byte nearly everywhere.
     Still,
 }
@@ -67,6 +74,12 @@ impl Look {
         look
     }
 
+    /// Whether a search for matches may pay: bytes, words that repeat, integers with more digits than they need.
+    pub(super) fn may_match(&self) -> bool {
+        let still = self.planes().iter().filter(|plane| **plane == Plane::Still).count();
+        self.repeats || 2 * still >= self.planes().len() || self.width == 1 && self.bits <= NOISE
+    }
+
     /// How long planes are expected to be, as a part of the raw length.
     pub(super) fn estimate(&self) -> f32 {
         self.bits / 8.0
@@ -79,17 +92,22 @@ impl Look {
 /// two in most blobs, all pieces might hit the same part of rows whose length is one.
 pub(super) fn take(raw: &[u8], sample: &mut Vec<u8>) -> bool {
     sample.clear();
-    let stride = raw.len() / PIECES & !7;
+    let stride = raw.len() / PIECES / 8 * 8;
     if stride < PIECE {
         return false;
     }
     let places = (stride - PIECE) / 8 + 1;
     for (number, part) in raw.chunks_exact(stride).take(PIECES).enumerate() {
-        // Multiples of the golden ratio are spread evenly, and no two are alike.
-        let at = (number as u32).wrapping_mul(0x9E37_79B9) as u64 * places as u64 >> 32;
-        sample.extend(part.iter().skip(8 * at as usize).take(PIECE));
+        sample.extend(part.iter().skip(8 * scattered(number, places)).take(PIECE));
     }
     true
+}
+
+/// A place below `places` for each number: multiples of the golden ratio are spread evenly, and no two are alike.
+fn scattered(number: usize, places: usize) -> usize {
+    let fraction = (number as u32).wrapping_mul(0x9E37_79B9);
+    // Less than `places`.
+    ((u64::from(fraction) * places as u64) >> 32) as usize
 }
 
 /// Counts of each byte.
@@ -109,7 +127,8 @@ pub(super) fn look(sample: &[u8]) -> Look {
     let best = entropies.iter().map(mean).fold(8.0, f32::min);
     let chosen = entropies.iter().find(|each| mean(each) <= best + BETTER);
     let (width, bits) = chosen.copied().unwrap_or((1, [8.0; 8]));
-    described(width, bits, repeats(sample) >= REPEATS)
+    let words = sample.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+    described(width, bits, repeats(words) >= REPEATS)
 }
 
 /// The look of elements whose byte at each position mod `width` has these `bits`.
@@ -123,6 +142,8 @@ fn described(width: usize, bits: [f32; 8], repeats: bool) -> Look {
         (*plane, stored) = match *bits {
             bits if bits > NOISE => (Plane::Noise, 8.0),
             bits if bits < STILL => (Plane::Still, bits),
+            // Seven bits of noise below the sign; whether they are that is seen when they are stored.
+            bits if look.width > 1 && (6.9..7.05).contains(&bits) => (Plane::Unsigned, 7.0),
             // A Huffman code has at least one bit for each.
             bits => (Plane::Skewed, bits.max(1.0)),
         };
@@ -218,14 +239,28 @@ fn bits<const N: usize>(counts: &[Histogram; N]) -> [f32; 8] {
     bits
 }
 
-/// How many 8-byte words of the sample occurred in it before. Words of floats do not, but for zeros.
+/// Whether lines of 64 bytes repeat in `raw` at distances of whole lines, as the rows of a table do, which few pieces would
+/// hardly show.
+pub(super) fn repeats_far(raw: &[u8]) -> bool {
+    let lines = raw.as_chunks::<LINE>().0;
+    let part = lines.len() / PROBES;
+    if part == 0 {
+        return false;
+    }
+    let probes = lines.chunks_exact(part).enumerate().filter_map(|(number, part)| {
+        part.get(scattered(number, part.len()))?.first_chunk().map(|word| u64::from_le_bytes(*word))
+    });
+    repeats(probes.filter(|word| *word != 0)) >= FAR_REPEATS
+}
+
+/// How many 8-byte words occurred before. Words of floats do not, but for zeros.
 #[allow(clippy::indexing_slicing, reason = "the top 12 bits of a number are less than 4096")]
-fn repeats(sample: &[u8]) -> usize {
+fn repeats(words: impl Iterator<Item = u64>) -> usize {
     let mut last = [0_u32; 1 << 12];
     let mut repeats = 0;
-    for word in sample.as_chunks().0 {
+    for word in words {
         // Fibonacci hashing: the top bits choose the slot, the next ones are compared.
-        let hash = u64::from_le_bytes(*word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let hash = word.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mark = (hash >> 16) as u32 | 1;
         let slot = &mut last[(hash >> 52) as usize];
         repeats += usize::from(*slot == mark);

@@ -39,7 +39,7 @@ pub struct Effort {
 
 impl Effort {
     /// In the background: cheap gains only.
-    pub const GENTLE: Effort = Effort { live_percent_max: 70, waste_percent: 5, copy_bytes_max: 2 << 30 };
+    pub const GENTLE: Effort = Effort { live_percent_max: 90, waste_percent: 2, copy_bytes_max: 2 << 30 };
     /// When asked for, or when space is short: nearly everything.
     pub const THOROUGH: Effort = Effort { live_percent_max: 95, waste_percent: 2, copy_bytes_max: u64::MAX };
 }

@@ -79,17 +79,18 @@ pub enum Stored {
 pub enum Step {
     /// Nothing: it stays as it is, and others may rely on it if it is [`Stored::Whole`].
     Keep,
-    /// Chunks that are self-contained, and may gain, are encoded against the content with this index.
+    /// Chunks that gain by it are encoded against the content with this index.
     Against(usize),
     /// The same, against a content of another series that is cut alike, a base model, if that gains much.
     Foreign,
-    /// As [`Step::Against`], and chunks that rely on another content, too.
+    /// As [`Step::Against`]; chunks that rely on another content and do not gain are made self-contained.
     Anew(usize),
     /// Made self-contained.
     Whole,
 }
 
-/// The steps for the contents of a series, oldest first. A keyframe serves the saves less than `every` after it.
+/// The steps for the contents of a series, oldest first. Among `every` saves one is a keyframe; each of the others goes
+/// against the one before it or, once there is one, against the one after it, whichever is nearer.
 ///
 /// `hopeless` says of (content, base) that it was tried and nothing is left to gain, `foreign` of a content that there is
 /// a base model for it that was not tried.
@@ -121,6 +122,7 @@ pub fn plan(
         }
         steps.push(step);
     }
+    go_nearer(series, &mut steps, hopeless);
     // What another was planned against must stay as it is: the later one of the two waits for the next plan.
     let relied: Vec<usize> =
         steps.iter().filter_map(|step| if let Step::Anew(on) = step { Some(*on) } else { None }).collect();
@@ -130,6 +132,29 @@ pub fn plan(
         }
     }
     steps
+}
+
+/// Lets what goes against the keyframe before it go against the one after it where that is nearer.
+fn go_nearer(series: &[Stored], steps: &mut [Step], hopeless: &dyn Fn(usize, usize) -> bool) {
+    let is_keyframe = |at: usize, step: &Step| {
+        series.get(at) == Some(&Stored::Whole) && *step == Step::Keep && at + 1 < series.len()
+    };
+    let keyframes: Vec<usize> =
+        steps.iter().enumerate().filter(|(at, step)| is_keyframe(*at, step)).map(|(at, _)| at).collect();
+    for pair in keyframes.windows(2) {
+        let [before, after] = *pair else { continue };
+        for at in before + 1..after {
+            let nearer = after - at < at - before && !hopeless(at, after);
+            match (series.get(at), steps.get_mut(at)) {
+                (Some(Stored::Whole | Stored::Delta), Some(step @ (Step::Against(_) | Step::Keep)))
+                    if nearer =>
+                {
+                    *step = Step::Against(after);
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -191,7 +216,7 @@ mod tests {
         assert_eq!(plan(&[W], 3, &never, &none), [Step::Keep]);
         assert_eq!(plan(&[W, W], 3, &never, &none), [Step::Keep; 2]);
         assert_eq!(plan(&[W, W, W], 3, &never, &none), [Step::Keep, against(0), Step::Keep]);
-        let all = [Step::Keep, against(0), against(0), Step::Keep, against(3), Step::Keep];
+        let all = [Step::Keep, against(0), against(3), Step::Keep, against(3), Step::Keep];
         assert_eq!(plan(&[W; 6], 3, &never, &none), all);
         assert_eq!(plan(&[W, D, D, W, D, W], 3, &never, &none), all, "what is done stays so");
         assert_eq!(plan(&[W, W, W], 3, &|_, _| true, &none), [Step::Keep; 3]);

@@ -18,7 +18,8 @@ pub(super) const AT_REST: [u32; LANES] = [LOWEST; LANES];
 /// What the encoder knows of a symbol of a group: how many slots it has (12 bits, from the low end), the first of them (11
 /// bits), how many low bits are stored raw (5 bits), and whether it is written as an escape.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Code(pub(super) u32);
+#[repr(transparent)]
+pub(super) struct Code(u32);
 
 impl Code {
     /// Where the first slot's number begins.

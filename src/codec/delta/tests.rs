@@ -53,6 +53,22 @@ fn another_length_width_or_phase_is_no_delta_and_a_wrong_base_is_malformed() {
 }
 
 #[test]
+fn a_delta_is_decoded_where_its_base_is_named_and_given() {
+    let base: Vec<u8> = (0..4000_u32).flat_map(|n| (n as f32).to_le_bytes()).collect();
+    let mut raw = base.clone();
+    raw[5] ^= 1;
+    let mut stored = Vec::new();
+    let encoding = crate::codec::Encoder::new().encode_delta(&like(4, 0), &raw, &base, &mut stored).unwrap();
+    assert_eq!((encoding.codec, encoding.width, encoding.base), (Codec::Delta as u8, 4, None));
+    let named = Encoding { base: Some(crate::base::id::ChunkId([1; 32])), ..encoding };
+    let mut out = vec![0; raw.len()];
+    crate::codec::decode(&named, &stored, Some(&base), &mut out).unwrap();
+    assert!(out == raw);
+    assert!(crate::codec::decode(&named, &stored, None, &mut out).is_err());
+    assert!(crate::codec::decode(&encoding, &stored, Some(&base), &mut out).is_err());
+}
+
+#[test]
 fn unlike_blobs_give_no_delta() {
     let noise = |seed: u32| -> Vec<u8> {
         (0..2048_u32).flat_map(|n| crate::content::hash::chunk_id(&(n + seed).to_le_bytes()).0).collect()

@@ -1,4 +1,4 @@
-//! Makes the stored form, in three walks over the elements: count their symbols, pack their low bits, code the symbols.
+//! Makes the stored form, in three walks over the elements: count their symbols, pack their low bits, encode the symbols.
 //!
 //! The tables need all counts; the low bits run forwards and need the tables, which say what escapes; rANS runs
 //! backwards.
@@ -14,7 +14,7 @@ use super::walk::{self, BLOCK, KEYS};
 
 /// Buffers that are reused; one a thread. They grow to about five times the longest blob.
 #[derive(Default)]
-pub(super) struct Scratch {
+struct Scratch {
     /// Context, then symbol in the low seven bits; one an element.
     keys: Vec<u16>,
     /// Counts of keys; one half of the elements each.

@@ -5,9 +5,11 @@
 //! zstd frame: of Huffman-coded literals alone (`huffman`) or, where hardly anything happens in it, an ordinary one.
 //!
 //! Stored, for elements of `width` bytes after `phase` bytes that belong to none:
-//! `width` kinds, a byte each, least significant plane first · the bytes before the first whole element · those after the last ·
-//! the raw planes · the other planes: one byte, or a u32 length and a frame. Raw planes come first so that their places are
-//! known before anything is coded: splitting writes them where they stay.
+//! `width` kinds, a byte each, least significant plane first · the bytes before the first whole element · those after the
+//! last · the raw planes · the other planes: one byte, or a u32 length and a frame, or packed bits (`unsigned`). Raw planes
+//! come first so that their places are known before anything is coded: splitting writes them where they stay.
+
+mod unsigned;
 
 use std::cell::RefCell;
 
@@ -24,6 +26,8 @@ const CONSTANT: u8 = 0;
 const RAW: u8 = 1;
 /// One zstd frame.
 const FRAME: u8 = 2;
+/// Seven bits of each byte (`unsigned`).
+const UNSIGNED: u8 = 3;
 
 /// Encodes chunks one after the other with one scratch buffer.
 #[derive(Default)]
@@ -81,6 +85,15 @@ impl Rot {
             let kind = match guess {
                 Plane::Noise => RAW,
                 Plane::Skewed => append(coded.next()?, out, |plane, out| self.huffman.append(plane, out))?,
+                Plane::Unsigned => {
+                    let plane = coded.next()?;
+                    if unsigned::is_unsigned(plane) {
+                        unsigned::pack(plane, out);
+                        UNSIGNED
+                    } else {
+                        append(plane, out, |plane, out| self.huffman.append(plane, out))?
+                    }
+                }
                 Plane::Still => append(coded.next()?, out, |plane, out| squeezer.append(plane, out))?,
             };
             *out.get_mut(number)? = kind;
@@ -127,6 +140,11 @@ pub(super) fn decode(encoding: &Encoding, stored: &[u8], out: &mut [u8]) -> Resu
     let kinds = take(&mut stored, width)?;
     head.copy_from_slice(take(&mut stored, head.len())?);
     tail.copy_from_slice(take(&mut stored, tail.len())?);
+    if let [kind] = kinds {
+        // One plane is the bytes themselves.
+        decode_plane(*kind, &mut stored, body)?;
+        return if stored.is_empty() { Ok(()) } else { Err(LONG) };
+    }
     let mut planes: [&[u8]; planes::MOST] = Default::default();
     for (plane, _) in planes.iter_mut().zip(kinds).filter(|(_, kind)| **kind == RAW) {
         *plane = take(&mut stored, elements)?;
@@ -144,7 +162,7 @@ pub(super) fn decode(encoding: &Encoding, stored: &[u8], out: &mut [u8]) -> Resu
             *plane = to;
         }
         if !stored.is_empty() {
-            return Err(Malformed("more bytes than planes"));
+            return Err(LONG);
         }
         if !planes::merge(planes.get(..width).ok_or(SHORT)?, body) {
             return Err(SHORT);
@@ -153,9 +171,16 @@ pub(super) fn decode(encoding: &Encoding, stored: &[u8], out: &mut [u8]) -> Resu
     })
 }
 
-/// Fills the plane `to`, of a kind other than raw, from what is next in `stored`.
+/// Fills the plane `to` from what is next in `stored`.
 fn decode_plane(kind: u8, stored: &mut &[u8], to: &mut [u8]) -> Result<(), Malformed> {
     match kind {
+        RAW => to.copy_from_slice(take(stored, to.len())?),
+        UNSIGNED => {
+            let packed = take(stored, unsigned::packed_len(to.len()))?;
+            if !unsigned::unpack(packed, to) {
+                return Err(SHORT);
+            }
+        }
         CONSTANT => to.fill(*take(stored, 1)?.first().ok_or(SHORT)?),
         FRAME => {
             let (len, rest) = stored.split_first_chunk().ok_or(SHORT)?;
@@ -167,6 +192,7 @@ fn decode_plane(kind: u8, stored: &mut &[u8], to: &mut [u8]) -> Result<(), Malfo
     Ok(())
 }
 
+const LONG: Malformed = Malformed("more bytes than planes");
 const SHORT: Malformed = Malformed("planes that end early");
 
 /// The next `len` bytes of `stored`.

@@ -40,7 +40,7 @@ fn every_width_phase_kind_and_length_around_borders_comes_back() {
             [0, 1, 7, 8, 9, 15, 16, 17, block - 1, block, block + 1, 2 * block + 9, 3 * block - 1, 2999];
         for (phase, len) in (0..width).flat_map(|phase| ends.map(|len| (phase, len))) {
             let raw = &noise[..len];
-            for plane in [Plane::Noise, Plane::Skewed, Plane::Still] {
+            for plane in [Plane::Noise, Plane::Skewed, Plane::Still, Plane::Unsigned] {
                 let look = look(width, phase, plane);
                 let Some(stored) = stored(raw, &look) else {
                     assert!(len < usize::from(width + phase), "{width} {phase} {len}");
@@ -95,7 +95,8 @@ fn a_damaged_form_is_malformed() {
     }
     let more = [&bytes[..], &[0]].concat();
     assert_eq!(back(&encoding, &more, raw.len()), Err(Malformed("more bytes than planes")));
-    for (at, value) in [(0, 3), (0, RAW), (0, CONSTANT), (8, 0xFF), (11, 0xFF), (12, 0), (bytes.len() / 2, 0)]
+    for (at, value) in
+        [(0, 4), (0, UNSIGNED), (0, RAW), (0, CONSTANT), (8, 0xFF), (11, 0xFF), (12, 0), (bytes.len() / 2, 0)]
     {
         let mut bytes = bytes.clone();
         bytes[at] = value;
@@ -114,7 +115,7 @@ fn a_damaged_form_is_malformed() {
 proptest! {
     #[test]
     fn any_stored_bytes_give_a_result(
-        kinds in proptest::collection::vec(0_u8..4, 8), bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        kinds in proptest::collection::vec(0_u8..5, 8), bytes in proptest::collection::vec(any::<u8>(), 0..300),
         width in 0_u8..9, phase in 0_u8..9, len in 0_usize..600,
     ) {
         let encoding = Encoding { width, phase, ..Encoding::plain(crate::codec::Codec::Rot) };
@@ -139,17 +140,36 @@ proptest! {
     #[test]
     fn any_raw_bytes_come_back_by_any_look(
         raw in proptest::collection::vec(any::<u8>(), 0..3000), modulus in 1_u8..=255, width in 0_u32..4, phase in 0_u8..8,
-        planes in proptest::collection::vec(0_usize..3, 8),
+        planes in proptest::collection::vec(0_usize..4, 8),
     ) {
         let raw: Vec<u8> = raw.iter().map(|byte| byte % modulus).collect();
         let width = 1 << width;
         let planes: Vec<Plane> =
-            planes.iter().take(width).map(|at| [Plane::Noise, Plane::Skewed, Plane::Still][*at]).collect();
+            planes.iter().take(width).map(|at| [Plane::Noise, Plane::Skewed, Plane::Still, Plane::Unsigned][*at]).collect();
         let looked = Look::of(phase % width as u8, &planes);
         if let Some(bytes) = stored(&raw, &looked) {
             prop_assert_eq!(back(&encoding(&looked), &bytes, raw.len()).unwrap(), raw);
         }
     }
+}
+
+#[test]
+fn positive_numbers_store_no_sign() {
+    let raw: Vec<u8> =
+        noise(1 << 18).chunks(4).flat_map(|four| [four[0], four[1], four[2], 60 + four[3] % 3]).collect();
+    let mut sampled = Vec::new();
+    assert!(sample::take(&raw, &mut sampled));
+    let look = sample::look(&sampled);
+    assert_eq!(look.planes(), [Plane::Unsigned, Plane::Noise, Plane::Noise, Plane::Skewed]);
+    let bytes = stored(&raw, &look).unwrap();
+    assert_eq!(bytes[..4], [UNSIGNED, RAW, RAW, FRAME]);
+    assert_eq!(back(&encoding(&look), &bytes, raw.len()).unwrap(), raw);
+    // One negative number where the sample did not look: the plane is coded as any other.
+    let mut negative = raw.clone();
+    negative[raw.len() / 2 + 3] |= 0x80;
+    let bytes = stored(&negative, &look).unwrap();
+    assert_eq!(bytes[..4], [FRAME, RAW, RAW, FRAME]);
+    assert_eq!(back(&encoding(&look), &bytes, raw.len()).unwrap(), negative);
 }
 
 #[test]

@@ -34,8 +34,7 @@ impl<'a> Swap<'a> {
         Swap { engine, known, go_on, encoder: Encoder::new(), stored: Vec::new(), decoded: Vec::new() }
     }
 
-    /// Encodes what takes at most `percent` of now against `base`, of what is self-contained in `content`; nothing at all
-    /// where no sample does.
+    /// Encodes what takes at most `percent` of now against `base`; nothing at all where no sample does.
     pub(super) fn against(self, content: &ChunkId, base: &ChunkId, percent: usize) -> Result<()> {
         self.pairwise(content, base, percent, false)
     }
@@ -52,20 +51,13 @@ impl<'a> Swap<'a> {
         };
         let mut pairs = pairs(&own, &other);
         pairs.retain(|pair| self.is_free(pair.chunk.short()) && self.is_whole(pair.base.short()));
-        let fresh: Vec<Pair> = pairs
-            .iter()
-            .filter(|pair| !self.known.deltas.contains_key(&pair.chunk.short()))
-            .copied()
-            .collect();
-        let worth = self.is_promising(&fresh, percent)?;
+        if !anew && !self.is_promising(&pairs, percent)? {
+            return Ok(());
+        }
         let mut batch = engine.packs.writer()?;
         for pair in &pairs {
-            let is_delta = self.known.deltas.contains_key(&pair.chunk.short());
-            let wanted = if is_delta { anew } else { worth };
-            if wanted {
-                self.delta(pair, percent, &mut batch)?;
-                batch = self.bounded(batch)?;
-            }
+            self.delta(pair, percent, anew, &mut batch)?;
+            batch = self.bounded(batch)?;
         }
         batch.finish()?;
         if anew {
@@ -103,23 +95,21 @@ impl<'a> Swap<'a> {
     }
 
     /// Encodes one chunk against another, if that gains.
-    fn delta(&mut self, pair: &Pair, percent: usize, batch: &mut PackBatch) -> Result<()> {
+    fn delta(&mut self, pair: &Pair, percent: usize, anew: bool, batch: &mut PackBatch) -> Result<()> {
         (self.go_on)()?;
         let packs = &self.engine.packs;
         let (head, base_head) = (packs.head(&pair.chunk)?, packs.head(&pair.base)?);
-        if base_head.encoding.base.is_some() {
+        if base_head.encoding.base.is_some() || head.encoding.base == Some(pair.base) {
             return Ok(());
         }
         let Some(like) = floats(&head, &base_head) else { return Ok(()) };
         let (raw, base) = (packs.read_uncached(&pair.chunk)?, packs.read_uncached(&pair.base)?);
-        let limit = match head.encoding.base {
-            None => head.stored_len as usize,
+        let mut limit = head.stored_len as usize;
+        if anew && head.encoding.base.is_some() {
             // It loses its base: what it would take by itself is what counts.
-            Some(_) => {
-                self.encoder.encode(&raw, &mut self.stored);
-                self.stored.len()
-            }
-        };
+            self.encoder.encode(&raw, &mut self.stored);
+            limit = self.stored.len();
+        }
         if !codec::estimate_delta(&like, &raw, &base).is_some_and(|len| gains(len, limit, percent)) {
             return Ok(());
         }
@@ -141,6 +131,9 @@ impl<'a> Swap<'a> {
         for pair in pairs.iter().step_by(pairs.len().div_ceil(SAMPLES).max(1)) {
             (self.go_on)()?;
             let (head, base_head) = (packs.head(&pair.chunk)?, packs.head(&pair.base)?);
+            if head.encoding.base == Some(pair.base) {
+                continue;
+            }
             let Some(like) = floats(&head, &base_head) else { continue };
             let (raw, base) = (packs.read_uncached(&pair.chunk)?, packs.read_uncached(&pair.base)?);
             let estimate = codec::estimate_delta(&like, &raw, &base);
