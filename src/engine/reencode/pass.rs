@@ -83,7 +83,12 @@ impl Engine {
                 (Some(content), Some(base)) => self.reencode.is_hopeless(*content, *base),
                 _ => false,
             };
-            let steps = series::plan(stored, std::env::var("CKPTFS_K").ok().and_then(|k| k.parse().ok()).unwrap_or(KEYFRAME_EVERY), &hopeless, &|at| model(at).is_some());
+            let steps = series::plan(
+                stored,
+                std::env::var("CKPTFS_K").ok().and_then(|k| k.parse().ok()).unwrap_or(KEYFRAME_EVERY),
+                &hopeless,
+                &|at| model(at).is_some(),
+            );
             for (at, (content, step)) in series.iter().zip(&steps).enumerate() {
                 let base = match step {
                     Step::Against(on) | Step::Anew(on) => series.get(*on).copied(),
