@@ -50,7 +50,7 @@ run() {
     [ "$1" != tensors ] || add_fixtures
     cargo +nightly fuzz run --fuzz-dir tests/fuzz "$1" "$FOUND/$1" "tests/data/corpus/$1" -- \
         -max_total_time="$SECONDS_EACH" -max_len="$MAX_LEN" -timeout=10 -rss_limit_mb=2048 \
-        -artifact_prefix="$FOUND/$1-failed-" -print_final_stats=1 -verbosity=0
+        -artifact_prefix="$FOUND/$1-failed-" -print_final_stats=1 -print_funcs=0
 }
 
 CHOSEN=()
