@@ -29,12 +29,15 @@ pub(crate) fn run(name: &str, input: &[u8]) {
 
 /// The longest raw bytes that are made, in bytes: more than two Huffman tables' worth.
 const LONGEST: usize = 300 << 10;
+/// The longest where an input does not ask for more: short ones are run ten times as often.
+const SHORT: usize = 24 << 10;
 /// Stands for any base: the decoder is given the base's bytes, not looking for them.
 const BASE_ID: ChunkId = ChunkId([7; 32]);
 /// Flags of an input of `decode`.
 const HAS_BASE: u8 = 1;
 const LONGER_BASE: u8 = 2;
 const OTHER_VERSION: u8 = 4;
+const LONG: u8 = 8;
 
 /// The next one of a row of numbers that look random and are the same every time (Steele's splitmix64).
 pub(crate) fn noise(state: &mut u64) -> u64 {
@@ -79,7 +82,8 @@ fn decode(input: &[u8]) {
     let Some((&[codec, width, phase, flags, a, b, c, d], stored)) = input.split_first_chunk::<8>() else {
         return;
     };
-    let len = u32::from_le_bytes([a, b, c, d]) as usize % LONGEST;
+    let longest = if flags & LONG == 0 { SHORT } else { LONGEST };
+    let len = u32::from_le_bytes([a, b, c, d]) as usize % longest;
     let of_base = (flags & HAS_BASE != 0).then(|| base(len + usize::from(flags & LONGER_BASE != 0)));
     let version = if flags & OTHER_VERSION == 0 { 1 } else { 2 };
     let encoding = Encoding { codec, version, width, phase, base: of_base.map(|_| BASE_ID) };
@@ -92,7 +96,7 @@ fn decode(input: &[u8]) {
 
 /// What is encoded comes back, is never longer than it was, and does not depend on what was encoded before.
 ///
-/// Shape (copies, log2: 3 bits; which bytes of a copy are changed: 2 bits), width and phase for the delta (4 bits each),
+/// Shape (copies, log2: 3 bits; which bytes of a copy are changed: 2 bits; long: the last bit), width and phase for the delta (4 bits each),
 /// bytes. The first half is encoded against the second.
 fn roundtrip(input: &[u8]) {
     let Some((&[shape, elements], body)) = input.split_first_chunk::<2>() else { return };
@@ -112,7 +116,8 @@ fn roundtrip(input: &[u8]) {
 
 /// Copies of `body`, each changed a little, as `shape` says.
 fn spread(body: &[u8], shape: u8) -> Vec<u8> {
-    let len = (body.len() << (shape & 7)).min(LONGEST);
+    let longest = if shape & 0x80 == 0 { SHORT } else { LONGEST };
+    let len = (body.len() << (shape & 7)).min(longest);
     let changed: [u8; 4] = match (shape >> 3) & 3 {
         0 => [0; 4],
         1 => [0xff; 4],
