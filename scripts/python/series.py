@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RECIPES))
     parser.add_argument("--small", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     unknown = set(options.names) - set(RECIPES)
     if unknown:
         parser.error(f"no such series: {', '.join(sorted(unknown))}; there are {', '.join(RECIPES)}")

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import warnings
 from pathlib import Path
 
 import numpy
@@ -61,7 +62,10 @@ def dcp(series: Series, _size: Size) -> None:
     """torch.distributed.checkpoint of the first saves of adamw-far, one folder a step"""
     for number, state in zip(range(SOME), states_of(series, "adamw-far")):
         folder = series.folder_of_next()
-        torch.distributed.checkpoint.save(state, checkpoint_id=folder, no_dist=True)
+        with warnings.catch_warnings():
+            # That it is one process is meant.
+            warnings.simplefilter("ignore")
+            torch.distributed.checkpoint.save(state, checkpoint_id=folder, no_dist=True)
         files = {f"step-{number + 1}/{path.name}": [path] for path in in_order(folder, ".metadata")}
         series.add(files, with_roles(state["model"], state["optimizer"]))
 

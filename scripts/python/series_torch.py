@@ -10,8 +10,8 @@ import torch
 from series_files import Series, load, with_roles
 from series_model import Gpt, Size, Training, add_lora
 
-RATE = 3e-4
-TUNING_RATE = 2e-5
+RATE = 1.5e-4
+TUNING_RATE = 1e-5
 LORA_RATE = 1e-4
 LORA_RANK = 8
 # Steps between saves that are near one another.

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -160,7 +161,8 @@ def main() -> None:
     parser.add_argument("--binary", required=True)
     parser.add_argument("--json", type=Path)
     parser.add_argument("names", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     names = args.names or sorted(path.parent.name for path in args.series.glob("*/series.json"))
     print("\nWhole stores: packs, index, catalog, journal and all else but " + ", ".join(APART) + "\n\n| series | saves | MB | total % "
           "(after the first) | after gc % | beside packs, kB | depth 1 % |\n| --- | --: | --: | --: | --: | --: | --: |", flush=True)
@@ -174,6 +176,10 @@ def main() -> None:
         except (MountError, OSError, subprocess.SubprocessError) as error:
             bench.mount.clear()
             sys.exit(f"error: {name}: {error}; the store is kept in {work}")
+        except BaseException:
+            # Stopped by somebody: the mount must not outlive this.
+            bench.mount.clear()
+            raise
         show(name, rows[name])
         shutil.rmtree(work)
     verdicts(rows)

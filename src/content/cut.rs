@@ -19,8 +19,8 @@ pub const MAX_CHUNK: usize = GRID + LEAST - 1;
 const FAST: (usize, usize, usize) = (16 << 10, 64 << 10, 256 << 10);
 /// Files up to this length are one chunk.
 const WHOLE: u64 = 64 << 10;
-/// Zeros at an end of a piece become a hole in steps of this many bytes, counted from where the piece begins.
-const PAGE: usize = 4 << 10;
+/// Zeros at the begin of a piece become a hole in steps of this many bytes, so that numbers stay whole.
+const NUMBER: usize = 8;
 
 /// How one file is cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,17 +139,17 @@ fn fast(window: &[u8]) -> usize {
 
 /// Which part of a piece is stored as a chunk; before and behind it are zeros that become holes. Empty when all are zero.
 ///
-/// Zeros at an end count from [`LEAST`] bytes on, in whole pages of the piece: a sparse file stays one without that a
-/// tensor's chunks come and go with single zeros.
+/// Zeros at an end count from [`LEAST`] bytes on: a sparse file stays one, and a tensor's chunks do not come and go with
+/// single zeros.
 pub fn data_of(piece: &[u8]) -> Range<usize> {
     let front = piece.iter().take_while(|byte| **byte == 0).count();
     if front == piece.len() {
         return 0..0;
     }
     let back = piece.iter().rev().take_while(|byte| **byte == 0).count();
-    let start = if front >= LEAST { front / PAGE * PAGE } else { 0 };
-    let end = if back >= LEAST { (piece.len() - back).next_multiple_of(PAGE) } else { piece.len() };
-    start..end.min(piece.len())
+    let start = if front >= LEAST { front / NUMBER * NUMBER } else { 0 };
+    let end = if back >= LEAST { piece.len() - back } else { piece.len() };
+    start..end
 }
 
 /// Order-0 entropy of `bytes`, in bits a byte.
@@ -339,7 +339,8 @@ mod tests {
         };
         assert_eq!(piece(LEAST - 1, 10, LEAST - 1), 0..2 * LEAST + 8);
         assert_eq!(piece(LEAST + 5, 10, LEAST - 16), LEAST..2 * LEAST - 1);
-        assert_eq!(piece(0, 5000, 500_000), 0..8192);
+        assert_eq!(piece(LEAST + 15, 10, LEAST), LEAST + 8..LEAST + 25);
+        assert_eq!(piece(0, 5000, 500_000), 0..5000);
         assert_eq!((piece(100, 0, 0), piece(0, 0, 0), piece(0, 7, 0)), (0..0, 0..0, 0..7));
     }
 }

@@ -109,6 +109,6 @@ mod tests {
     #[test]
     fn the_rank_counts_only_where_both_have_as_many_of_a_length() {
         assert_eq!(names(&[(3, 1), (9, 2), (4, 0)], &[(9, 12)]), [(2, 12)]);
-        assert_eq!(names(&[(3, 1), (9, 2), (9, 3)], &[(1, 0), (9, 12)]), []);
+        assert_eq!(names(&[(3, 1), (9, 2), (9, 3)], &[(9, 12), (5, 0)]), []);
     }
 }

@@ -236,7 +236,7 @@ mod tests {
         drop(first);
         let second = Store::open(&root, Path::new(AT)).unwrap();
         assert_eq!((second.id, second.is_new), (id, false));
-        assert_eq!(fs::read_to_string(root.join("format")).unwrap(), format!("ckptfs 2 {id}\n"));
+        assert_eq!(fs::read_to_string(root.join("format")).unwrap(), format!("ckptfs 3 {id}\n"));
         assert!(fs::read_to_string(root.join("config.toml")).unwrap().contains("#settle"));
     }
 
@@ -264,21 +264,21 @@ mod tests {
     fn other_formats_and_damage_are_named() {
         let path = Path::new("/s/format");
         let id = "00112233445566778899aabbccddeeff";
-        assert_eq!(parse_format(format!("ckptfs 2 {id}\n").as_bytes(), path).unwrap().to_string(), id);
+        assert_eq!(parse_format(format!("ckptfs 3 {id}\n").as_bytes(), path).unwrap().to_string(), id);
         let said = parse_format(format!("ckptfs 7 {id}\n").as_bytes(), path).unwrap_err().to_string();
         assert!(said.contains("format 7") && said.contains("/s"), "{said}");
         for bad in [
             "",
             "ckptfs",
-            "ckptfs 2",
-            "ckptfs 2 xyz",
+            "ckptfs 3",
+            "ckptfs 3 xyz",
             "other 1 x",
             "ckptfs one x",
-            "ckptfs 2 +0112233445566778899aabbccddeef",
+            "ckptfs 3 +0112233445566778899aabbccddeef",
         ] {
             assert!(matches!(parse_format(bad.as_bytes(), path), Err(Error::Damaged { .. })), "{bad}");
         }
-        assert!(parse_format(format!("ckptfs 2 {id} more").as_bytes(), path).is_err());
+        assert!(parse_format(format!("ckptfs 3 {id} more").as_bytes(), path).is_err());
         assert!(parse_format(b"\xff\xfe", path).is_err());
     }
 

@@ -17,6 +17,7 @@
 )]
 
 mod delta;
+mod pipelines;
 mod planes;
 mod race;
 mod report;
@@ -48,6 +49,7 @@ fn main() {
     );
     single::table(&dir, rounds);
     delta::table(&dir, rounds);
+    pipelines::table(&dir);
 }
 
 /// The processor's name.

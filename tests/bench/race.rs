@@ -92,17 +92,17 @@ pub fn race(sides: &mut [Box<dyn Side>], pairs: &[Pair], rounds: usize) -> Vec<F
         }
     }
     let megabytes = raw_bytes(pairs) as f64 / 1e6;
-    let figures = |(side, lane): (&Box<dyn Side>, &mut Lane)| {
+    let figures = |(name, mut lane): (String, Lane)| {
         let stored: Vec<usize> = lane.stored.iter().map(|(_, stored)| stored.len()).collect();
         Figures {
-            name: side.name(),
+            name,
             ratio: stored.iter().sum::<usize>() as f64 / 1e6 / megabytes,
             encode: megabytes / median(&mut lane.encode),
             decode: megabytes / median(&mut lane.decode),
             stored,
         }
     };
-    sides.iter().zip(&mut lanes).map(figures).collect()
+    sides.iter().map(|side| side.name()).zip(lanes).map(figures).collect()
 }
 
 fn check(side: &mut dyn Side, pairs: &[Pair], stored: &[(Option<Encoding>, Vec<u8>)], out: &mut [u8]) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ckptfs::codec::Encoding;
 use serde::Deserialize;
@@ -63,8 +63,7 @@ type Place<'a> = (usize, &'a Tensor, u64);
 
 /// The chunks of the series in `folder` by kind of tensor. Compared with another save, only those that have changed.
 pub fn chunks(folder: &Path, against: Against) -> BTreeMap<String, Vec<Pair>> {
-    let text = std::fs::read(folder.join("series.json")).unwrap();
-    let list: List = serde_json::from_slice(&text).unwrap();
+    let list = list(folder);
     let mut places: BTreeMap<String, Vec<Place>> = BTreeMap::new();
     for (number, save) in list.saves.iter().enumerate().skip(usize::from(against != Against::Nothing)) {
         for tensor in &save.tensors {
@@ -83,6 +82,46 @@ pub fn chunks(folder: &Path, against: Against) -> BTreeMap<String, Vec<Pair>> {
     places.into_iter().map(read).filter(|(_, pairs): &(_, Vec<Pair>)| !pairs.is_empty()).collect()
 }
 
+/// All saves of a series, save by save.
+pub struct Saves {
+    folder: PathBuf,
+    list: List,
+}
+
+impl Saves {
+    /// The series in `folder`.
+    pub fn open(folder: &Path) -> Self {
+        Saves { folder: folder.to_owned(), list: list(folder) }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.saves.len()
+    }
+
+    /// Every chunk of a save with the same one of save `base`, which is empty where there is none.
+    pub fn each(&self, number: usize, base: Option<usize>, mut what: impl FnMut(&Pair)) {
+        for tensor in &self.list.saves[number].tensors {
+            let same = base.and_then(|base| same(&self.list, base, tensor));
+            for at in (0..tensor.bytes).step_by(GRID as usize) {
+                let raw = bytes(&self.folder, tensor, at);
+                let base = same.map_or_else(Vec::new, |same| bytes(&self.folder, same, at));
+                what(&Pair { raw, base, width: tensor.width, like: None });
+            }
+        }
+    }
+}
+
+fn list(folder: &Path) -> List {
+    serde_json::from_slice(&std::fs::read(folder.join("series.json")).unwrap()).unwrap()
+}
+
+/// The same tensor in another save.
+fn same<'a>(list: &'a List, number: usize, tensor: &Tensor) -> Option<&'a Tensor> {
+    let mut named = list.saves[number].tensors.iter().filter(|other| other.name == tensor.name);
+    named.find(|other| other.bytes == tensor.bytes && other.kind == tensor.kind)
+}
+
 fn length(tensor: &Tensor, at: u64) -> u64 {
     GRID.min(tensor.bytes - at)
 }
@@ -95,10 +134,7 @@ fn pair(folder: &Path, list: &List, against: Against, (number, tensor, at): Plac
         Against::Previous => number - 1,
         Against::First => 0,
     };
-    let same = list.saves[other].tensors.iter().find(|other| other.name == tensor.name)?;
-    if same.bytes != tensor.bytes || same.kind != tensor.kind {
-        return None;
-    }
+    let same = same(list, other, tensor)?;
     let base = bytes(folder, same, at);
     (base != raw).then_some(Pair { raw, base, width: tensor.width, like: None })
 }
