@@ -39,7 +39,7 @@ pub(super) fn serve(plan: &Plan, daemon: &dyn Daemon, ready: impl FnOnce() -> Re
     });
     let served = daemon.serve(&plan.options, store, mountpoint, usable);
     if let Some(server) = &server {
-        server.drain(DRAIN);
+        server.end(DRAIN);
     }
     served?;
     tracing::info!("{} is unmounted, everything is durable", mountpoint.display());

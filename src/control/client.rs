@@ -262,7 +262,8 @@ mod tests {
         assert_eq!(heard.0.lock().unwrap().first().unwrap(), "sealing 10");
         assert_eq!(*fake.calls.lock().unwrap(), ["seal", "unmount IfIdle", "seal", "reclaim true"]);
         assert!(!client.wait_for_end(Duration::from_millis(50)).unwrap());
-        server.drain(Duration::from_secs(1));
+        server.end(Duration::from_secs(1));
+        assert!(Client::connect(&store).unwrap().is_none(), "no daemon for whoever comes now");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! Order: the lock of the store is held, so a socket that is there is a dead daemon's and is replaced; mode 0600 and the
 //! peer's credentials decide who is answered, each alone would do. One thread accepts, one thread a connection, both
-//! bounded; a client that says nothing, or reads nothing, is dropped after a time. The socket file stays behind at the
-//! end: removing it after the lock is free could remove the next daemon's.
+//! bounded; a client that says nothing, or reads nothing, is dropped after a time. At the end no client is taken any more
+//! before the last ones hear that it is the end: who asks then is refused, and finds that there is no daemon. The socket
+//! file stays behind: removing it after the lock is free could remove the next daemon's.
 
 use std::fs::Permissions;
 use std::io::{self, BufReader};
@@ -37,6 +38,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// A running server; it ends with the process.
 #[derive(Debug)]
 pub struct Server {
+    listener: Arc<UnixListener>,
     answering: Arc<AtomicUsize>,
 }
 
@@ -53,15 +55,20 @@ impl Server {
         let listener = UnixListener::bind(&path).context("listen on", &store.join("control.sock"))?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o600))
             .context("chmod", &store.join("control.sock"))?;
-        let answering = Arc::new(AtomicUsize::new(0));
+        let (listener, answering) = (Arc::new(listener), Arc::new(AtomicUsize::new(0)));
+        let listening = listener.clone();
         let shared =
             Arc::new(Shared { handler, connections: AtomicUsize::new(0), answering: answering.clone() });
-        spawn("control", move || accept(&listener, &shared)).context("start a thread for", store)?;
-        Ok(Server { answering })
+        spawn("control", move || accept(&listening, &shared)).context("start a thread for", store)?;
+        Ok(Server { listener, answering })
     }
 
-    /// Waits, at most `limit`, until every request that is being answered has its final line.
-    pub fn drain(&self, limit: Duration) {
+    /// Takes no more clients, for good, and waits, at most `limit`, until every request that is being answered has its
+    /// final line.
+    pub fn end(&self, limit: Duration) {
+        if let Err(error) = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both) {
+            tracing::debug!("control socket: {error}");
+        }
         let start = Instant::now();
         while self.answering.load(Ordering::SeqCst) > 0 && start.elapsed() < limit {
             thread::sleep(Duration::from_millis(5));
@@ -106,6 +113,10 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
             })
         });
         if let Err(error) = served {
+            if error.raw_os_error() == Some(libc::EINVAL) {
+                // Shut down.
+                return;
+            }
             // Out of descriptors or threads: the next client may have more luck, in a moment.
             tracing::warn!("control socket: {error}");
             thread::sleep(Duration::from_millis(100));
