@@ -54,10 +54,14 @@ impl Engine {
     /// The name `name` of `ino` is about to be removed.
     pub(in super::super) fn before_unlink(&self, parent: Ino, name: &[u8]) -> Result<()> {
         let Some(entry) = self.ns.entry(parent, name)? else { return Ok(()) };
-        let fresh = self.history.bursts.lock().get(entry.ino);
+        let mut fresh = self.history.bursts.lock().get(entry.ino);
         let writers = if fresh.is_none() { self.writers(entry.ino) } else { 0 };
         if fresh.is_none() && writers == 0 {
-            return Ok(());
+            // Its last writer may have been let go between the two looks, and was noted before that.
+            fresh = self.history.bursts.lock().get(entry.ino);
+            if fresh.is_none() {
+                return Ok(());
+            }
         }
         let Some(inode) = self.ns.find(entry.ino)? else { return Ok(()) };
         if inode.nlink > 1 {
