@@ -47,19 +47,24 @@ pub(in crate::engine) fn open_with(dir: &Path, options: Options) -> World {
     World { workers: Workers::start(&engine).unwrap(), engine }
 }
 
+/// Writes all of a file, old or new.
+pub(in crate::engine) fn save(engine: &Engine, dir: Ino, name: &str, bytes: &[u8]) -> Ino {
+    let flags = libc::O_WRONLY | libc::O_TRUNC;
+    let (ino, fh) = match engine.names().entry(dir, name.as_bytes()).unwrap() {
+        Some(entry) => (entry.ino, engine.open(entry.ino, flags, ME).unwrap().fh),
+        None => {
+            let (attr, opened) = engine.create(dir, name.as_bytes(), 0o644, flags, ME).unwrap();
+            (attr.inode.ino, opened.fh)
+        }
+    };
+    engine.write(fh, 0, bytes, false).unwrap();
+    engine.release(fh).unwrap();
+    ino
+}
+
 impl World {
     pub(in crate::engine) fn save(&self, dir: Ino, name: &str, bytes: &[u8]) -> Ino {
-        let flags = libc::O_WRONLY | libc::O_TRUNC;
-        let (ino, fh) = match self.engine.names().entry(dir, name.as_bytes()).unwrap() {
-            Some(entry) => (entry.ino, self.engine.open(entry.ino, flags, ME).unwrap().fh),
-            None => {
-                let (attr, opened) = self.engine.create(dir, name.as_bytes(), 0o644, flags, ME).unwrap();
-                (attr.inode.ino, opened.fh)
-            }
-        };
-        self.engine.write(fh, 0, bytes, false).unwrap();
-        self.engine.release(fh).unwrap();
-        ino
+        save(&self.engine, dir, name, bytes)
     }
 
     /// Saves `model.npy` of this stamp, and makes the version.

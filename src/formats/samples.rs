@@ -3,8 +3,18 @@
 use std::cell::Cell;
 use std::path::PathBuf;
 
+use super::read::Fault;
 use super::{Siblings, Source};
 use crate::base::{Error, Result};
+
+/// Why a check says that a file is invalid; empty when it is valid.
+pub(super) fn said(checked: std::result::Result<(), Fault>) -> String {
+    match checked {
+        Ok(()) => String::new(),
+        Err(Fault::Invalid(why)) => why,
+        Err(Fault::Failed(error)) => panic!("{error}"),
+    }
+}
 
 /// A file in memory that counts how it is read.
 pub(super) struct Bytes {

@@ -111,14 +111,10 @@ pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::samples::{Bytes, fixture};
+    use crate::formats::samples::{self, Bytes, fixture};
 
     fn said(bytes: &[u8]) -> String {
-        match check(&Bytes::new(bytes)) {
-            Ok(()) => String::new(),
-            Err(Fault::Invalid(why)) => why,
-            Err(Fault::Failed(error)) => panic!("{error}"),
-        }
+        samples::said(check(&Bytes::new(bytes)))
     }
 
     #[test]

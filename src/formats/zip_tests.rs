@@ -1,7 +1,6 @@
 //! Directories of each kind, built byte by byte: zip64, comments, and what contradicts itself.
 
-use super::read::Fault;
-use super::samples::{Bytes, Huge};
+use super::samples::{self, Bytes, Huge};
 use super::zip::{Entries, check, data_offset, directory, names};
 use crate::base::bytes::Put;
 
@@ -61,11 +60,7 @@ fn zip(method: u16, len: u64, place: u64, wide: bool, comment: &[u8]) -> Vec<u8>
 }
 
 fn said(bytes: &[u8]) -> String {
-    match check(&Bytes::new(bytes), "zip") {
-        Ok(()) => String::new(),
-        Err(Fault::Invalid(why)) => why,
-        Err(Fault::Failed(error)) => panic!("{error}"),
-    }
+    samples::said(check(&Bytes::new(bytes), "zip"))
 }
 
 #[test]

@@ -5,19 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::workers::Workers;
+use super::super::world::{self, ME};
 use super::super::{Engine, Options};
 use super::HistoryOptions;
 use crate::base::monitor::Silent;
 use crate::catalog::keys::{Ino, ROOT};
 use crate::content::tree::Body;
-use crate::namespace::Caller;
 use crate::namespace::rename::{Over, Place};
 use crate::namespace::xattr::Must;
 use crate::seal::read::SealedFile;
 use crate::version::record::Version;
 use crate::version::trees::Trees;
 
-const ME: Caller = Caller { uid: 0, gid: 0 };
 const LONG: Duration = Duration::from_secs(20);
 
 pub(super) struct World {
@@ -48,32 +47,14 @@ fn engine(dir: &Path, settle: Duration) -> Arc<Engine> {
 }
 
 fn engine_with(dir: &Path, settle: Duration, meta: crate::meta::Options) -> Arc<Engine> {
-    let options = Options {
-        settle,
-        hot_cache_bytes: 0,
-        cache_bytes: 16 << 20,
-        threads: 1,
-        hydrate_threads: 1,
-        hot: None,
-        meta,
-        history: HistoryOptions { settle, ..HistoryOptions::default() },
-    };
+    let history = HistoryOptions { settle, ..HistoryOptions::default() };
+    let options = Options { settle, meta, history, ..world::options(1) };
     Engine::start(dir, options, ME, &Silent).unwrap()
 }
 
 impl World {
     pub(super) fn save(&self, dir: Ino, name: &str, bytes: &[u8]) -> Ino {
-        let flags = libc::O_WRONLY | libc::O_TRUNC;
-        let (ino, fh) = match self.engine.names().entry(dir, name.as_bytes()).unwrap() {
-            Some(entry) => (entry.ino, self.engine.open(entry.ino, flags, ME).unwrap().fh),
-            None => {
-                let (attr, opened) = self.engine.create(dir, name.as_bytes(), 0o644, flags, ME).unwrap();
-                (attr.inode.ino, opened.fh)
-            }
-        };
-        self.engine.write(fh, 0, bytes, false).unwrap();
-        self.engine.release(fh).unwrap();
-        ino
+        world::save(&self.engine, dir, name, bytes)
     }
 
     /// Makes all versions that are due or could be, and lists those of the run at `dir`.

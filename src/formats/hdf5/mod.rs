@@ -114,14 +114,10 @@ fn parse(bytes: &[u8]) -> Option<Superblock> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::samples::{Bytes, fixture};
+    use crate::formats::samples::{self, Bytes, fixture};
 
     fn said(bytes: &[u8]) -> String {
-        match check(&Bytes::new(bytes)) {
-            Ok(()) => String::new(),
-            Err(Fault::Invalid(why)) => why,
-            Err(Fault::Failed(error)) => panic!("{error}"),
-        }
+        samples::said(check(&Bytes::new(bytes)))
     }
 
     #[test]
