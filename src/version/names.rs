@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::scan::{number, scan};
-pub use super::temporary::is_temporary;
+pub use super::temporary::{is_temporary, is_thrown_away};
 
 /// A bare step has at most as many digits as `u64::MAX`.
 const STEP_DIGITS_MAX: usize = 20;

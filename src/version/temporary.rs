@@ -34,9 +34,14 @@ pub fn is_temporary(name: &[u8]) -> bool {
         || has_tmp_ending(name)
         || numbered(name, b".tempstate", u8::is_ascii_alphanumeric)
         || numbered(name, b"_temp_", u8::is_ascii_hexdigit)
-        || name.strip_prefix(b"workertemp_").is_some_and(|rest| all(rest, u8::is_ascii_digit))
+        || is_thrown_away(name)
         || is_python_tempfile(name)
         || matches!(name, [b'#', _, .., b'#'])
+}
+
+/// Whether a directory of this name holds what a worker of TensorFlow must save when the chief does, and then removes.
+pub fn is_thrown_away(name: &[u8]) -> bool {
+    name.strip_prefix(b"workertemp_").is_some_and(|rest| all(rest, u8::is_ascii_digit))
 }
 
 /// Whether a directory of this name holds a save under way. Folders that `tempfile` makes are not meant: whole trainings

@@ -210,6 +210,22 @@ fn a_marker_makes_the_version_at_once_of_the_right_run() {
 }
 
 #[test]
+fn a_worker_of_tensorflow_that_is_a_step_ahead_or_behind_ends_no_save_of_its_chief() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    let run = world.mkdir(ROOT, "run");
+    let worker = world.mkdir(run, "workertemp_1");
+    world.save(run, "ckpt-2.npy", &npy(2));
+    world.save(worker, "ckpt-3.npy", &npy(3));
+    world.save(run, "ckpt-2-optimizer.npy", &npy(4));
+    let versions = world.versions(run);
+    assert_eq!(versions.iter().map(|version| version.trigger.as_str()).collect::<Vec<_>>(), ["quiet"]);
+    world.save(run, "ckpt-3.npy", &npy(5));
+    assert_eq!(world.versions(run).len(), 2, "a save of the chief still ends the one before");
+    drop(world.workers);
+}
+
+#[test]
 fn a_version_by_hand_of_nothing_new_tells_the_step_of_what_it_holds() {
     let dir = tempfile::tempdir().unwrap();
     let world = open(dir.path(), Duration::from_secs(3600));

@@ -12,7 +12,7 @@ use crate::catalog::keys::Ino;
 use crate::catalog::records::{Content, Home, Inode};
 use crate::formats::{self, Format};
 use crate::version::marker::{Committed, Event, Marker, marker_of};
-use crate::version::names::{facts_of_path, is_bare_step};
+use crate::version::names::{facts_of_path, is_bare_step, is_thrown_away};
 
 /// The longest text of a marker that is read, in bytes.
 const MARKER_BYTES_MAX: usize = 4096;
@@ -87,6 +87,10 @@ impl Engine {
         let mut path: Vec<&[u8]> = above.collect();
         path.reverse();
         path.push(name);
+        // A worker of TensorFlow may be a step ahead of its chief, or behind: its copies begin and end no save.
+        if path.iter().any(|name| is_thrown_away(name)) {
+            return Ok((run, Save::default()));
+        }
         let facts = facts_of_path(&path);
         Ok((run, Save { step: facts.step, epoch: facts.epoch }))
     }
