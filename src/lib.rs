@@ -20,6 +20,7 @@ pub mod retention;
 pub mod seal;
 pub mod version;
 
+pub mod check;
 pub mod gc;
 pub mod inspect;
 pub mod options;

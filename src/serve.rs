@@ -10,15 +10,18 @@ use std::time::Duration;
 use crate::base::clock::rfc3339;
 use crate::base::monitor::{Monitor, Silent};
 use crate::base::{Error, IoContext, Result};
+use crate::check::{Area, Findings};
 use crate::cli::{Daemon, Ready};
 use crate::command::{self, Answer, Command};
 use crate::control::status::{
     LastError, PassthroughStatus, PressureStatus, Reencoding, Sealing, Status, path_text,
 };
 use crate::control::{Handler, Leave};
+use crate::engine::check::{Checked, closed};
 use crate::engine::history::{HistoryOptions, Snapdir, SnapshotAdmin};
 use crate::engine::hot_place;
-use crate::engine::layout::Store;
+use crate::engine::layout::{Layout, Store};
+use crate::engine::lock::{Holder, StoreLock};
 use crate::engine::reclaim::pressure::Pressure;
 use crate::engine::reclaim::{How, Reclaimed};
 use crate::engine::shutdown::End;
@@ -83,6 +86,10 @@ impl Daemon for Filesystem {
         command: Command,
         progress: &dyn Monitor,
     ) -> Result<Answer> {
+        if let Command::Check { read_data, repair } = command {
+            return check(options, store, read_data, repair, progress)
+                .map(|checked| Answer::Checked(Box::new(checked)));
+        }
         let needs_workers = command.needs_workers();
         let work = |engine: &Arc<Engine>| command::execute(engine, command, progress);
         unmounted(options, store, needs_workers, progress, work)
@@ -118,6 +125,49 @@ fn unmounted<T>(
     let done = work(&engine);
     let closed = engine.close_store(&workers);
     done.and_then(|done| closed.map(|()| done))
+}
+
+/// Checks a store that is not mounted, and mends it if `repair`.
+fn check(
+    options: &MountOptions,
+    store: &Path,
+    read_data: bool,
+    repair: bool,
+    progress: &dyn Monitor,
+) -> Result<Checked> {
+    let layout = Layout::new(store);
+    let (mut before, mut done, mut names_are_lost) = (Findings::default(), Vec::new(), false);
+    {
+        // Freed before the store is opened, which takes it again.
+        let _lock = StoreLock::acquire(&layout.lock(), Holder::this_process(Path::new("")))?;
+        let closed = closed::examine(&layout)?;
+        if repair && !closed.is_whole() {
+            let hot = hot_place::recall(&layout)?.or(options.hot.clone());
+            let hot = hot.unwrap_or_else(|| layout.hot());
+            (done, names_are_lost) = closed.repair(&layout, &hot, progress)?;
+        } else {
+            before = closed.findings;
+        }
+    }
+    let checked = unmounted(options, store, false, progress, |engine| match repair {
+        true => engine.repair(names_are_lost, progress),
+        false => engine.check(read_data, progress),
+    });
+    match checked {
+        Ok(mut checked) => {
+            before.extend(std::mem::take(&mut checked.findings));
+            checked.findings = before;
+            done.append(&mut checked.repaired);
+            checked.repaired = done;
+            Ok(checked)
+        }
+        // What keeps it from being opened is among the findings.
+        Err(error @ Error::Damaged { .. }) if !before.is_empty() => {
+            before.add(Area::Folder, format!("the store does not open: {error}"), None);
+            Ok(Checked { findings: before, ..Checked::default() })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn caller() -> Caller {

@@ -60,6 +60,9 @@ const SAME_LAYER: &[(&str, &str)] = &[
     // What is in use is found through the manifests of contents.
     ("gc", "seal"),
     ("inspect", "seal"),
+    // Whether all agrees is found through manifests and names.
+    ("check", "seal"),
+    ("check", "namespace"),
     // `status` and `unmount` are spoken over the control socket.
     ("cli", "control"),
 ];

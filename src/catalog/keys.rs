@@ -11,12 +11,14 @@
 //! | `v` run number | JSON | a version |
 //! | `p` snapshot | JSON | a moment of the namespace that a version is being made of |
 //! | `s` snapshot key | old value | what `key` (`i`, `d` or `x`) was at that moment, once it has changed |
+//! | `l` id | (empty) | a manifest or tree node that is lost, as a repair has found |
 //! | `m` name | u64 | a counter's reserved limit, or a sum |
 //!
 //! Integers in keys are big-endian, so that a scan goes in numeric order. A directory entry sorts by
 //! the hash of its name (its readdir cookie): an entry never moves while others come and go.
 
 use crate::base::bytes::Cursor;
+use crate::base::id::ChunkId;
 use crate::content::hash;
 
 /// Inode number. The root is [`ROOT`].
@@ -223,6 +225,21 @@ pub fn covered_number(key: &[u8]) -> Option<u64> {
         b'i' | b'd' | b'x' => Some(u64::from_be_bytes(key.get(1..9)?.try_into().ok()?)),
         _ => None,
     }
+}
+
+/// Prefix of all roots that are known to be lost.
+pub fn lost_roots() -> Vec<u8> {
+    vec![b'l']
+}
+
+/// Key of a manifest or tree node that cannot be read, and that a repair has given up.
+pub fn lost_root(id: &ChunkId) -> Vec<u8> {
+    [b"l", &id.0[..]].concat()
+}
+
+/// The id from a key made by [`lost_root`].
+pub fn parse_lost_root(key: &[u8]) -> Option<ChunkId> {
+    key.get(1..)?.try_into().ok().map(ChunkId)
 }
 
 /// Key of the counter of runs.

@@ -146,8 +146,7 @@ impl Place {
 impl Place {
     /// Files that root made in the store of somebody else would shut its owner out of it.
     fn refuse_stranger(&self) -> Outcome {
-        let format = Layout::new(&self.store).format();
-        let owner = std::fs::metadata(&format).context("look at", &format)?.uid();
+        let owner = std::fs::metadata(&self.store).context("look at", &self.store)?.uid();
         if owner == rustix::process::geteuid().as_raw() {
             return Ok(());
         }

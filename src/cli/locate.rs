@@ -43,7 +43,7 @@ pub(super) fn find(path: &Path) -> Outcome<Located> {
     if let Some(mount) = mounts::covering(&table, &path).filter(|mount| mount.is_ours()) {
         return Ok(of_mount(mount.clone()));
     }
-    let store = path.ancestors().find(|folder| Layout::new(folder).format().is_file());
+    let store = path.ancestors().find(|folder| Layout::new(folder).is_store());
     let Some(store) = store else {
         let what = format!("{} is neither in a ckptfs mount nor a store", path.display());
         return Err(Failure::Failed(format!("{what}; `ckptfs status` lists the mounts")));

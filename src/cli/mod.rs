@@ -4,6 +4,7 @@
 //! `ckptfs: what happened; what to do`, on stderr. The help texts are the manual; docs/cli.md is made from them.
 
 mod background;
+mod check;
 mod daemon;
 mod failure;
 mod gc;
@@ -116,7 +117,7 @@ fn command() -> Command {
         .term_width(100)
         .subcommands([mount::command(), unmount::command(), status::command(), log::command()])
         .subcommands(versions::commands())
-        .subcommands([stats::command(), gc::command()])
+        .subcommands([stats::command(), check::command(), gc::command()])
         .subcommands([runs::command(), runs::purge_command(), policy::command(), prune::command()])
 }
 
@@ -131,6 +132,7 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("unmount", matches)) => unmount::run(matches),
         Some(("status", matches)) => status::run(matches),
         Some(("gc", matches)) => gc::run(matches, daemon),
+        Some(("check", matches)) => check::run(matches, daemon),
         Some(("stats", matches)) => stats::run(matches, daemon),
         Some(("log", matches)) => log::run(matches, daemon),
         Some(("run", matches)) => runs::run(matches, daemon),

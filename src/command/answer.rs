@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::check::Checked;
 use crate::engine::inspect::Disk;
 use crate::inspect::{Savings, Share};
 use crate::version::record::Version;
@@ -26,6 +27,8 @@ pub enum Answer {
     Policy(PolicyShown),
     /// What the policy says of versions.
     Plan(Vec<PlannedRun>),
+    /// What a check has found.
+    Checked(Box<Checked>),
     /// Where the bytes are.
     Stats(Box<StatsShown>),
 }

@@ -19,8 +19,8 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Result;
 use crate::base::monitor::Monitor;
+use crate::base::{Error, Result};
 use crate::engine::Engine;
 pub use answer::{
     Answer, Changed, Log, Logged, Planned, PlannedRun, PolicyShown, PurgedRun, RunInfo, RunShare, Setting,
@@ -140,6 +140,13 @@ pub enum Command {
         /// Show only.
         dry_run: bool,
     },
+    /// Looks at everything that the store holds.
+    Check {
+        /// At every byte.
+        read_data: bool,
+        /// Mend what can be mended. Not while the store is mounted.
+        repair: bool,
+    },
     /// Tells where the bytes are, and what saved the rest.
     Stats {
         /// The run whose versions are told of; `None` = all runs.
@@ -157,6 +164,7 @@ impl Command {
                 | Command::PolicyGet { .. }
                 | Command::Prune { dry_run: true, .. }
                 | Command::Stats { .. }
+                | Command::Check { .. }
         )
     }
 
@@ -187,6 +195,11 @@ pub fn execute(engine: &Engine, command: Command, monitor: &dyn Monitor) -> Resu
         Command::PolicyGet { at } => policy::get(engine, at.as_ref())?,
         Command::PolicySet { at, settings } => policy::set(engine, at.as_ref(), &settings)?,
         Command::Prune { at, dry_run } => prune::prune(engine, at.as_ref(), dry_run)?,
+        Command::Check { repair: true, .. } => {
+            let text = "a mounted store is not repaired; unmount it first (ckptfs unmount MOUNTPOINT)";
+            return Err(Error::Refused(text.to_owned()));
+        }
+        Command::Check { read_data, .. } => Answer::Checked(Box::new(engine.check(read_data, monitor)?)),
         Command::Stats { at } => stats::stats(engine, at.as_ref(), monitor)?,
     };
     if changes {

@@ -117,8 +117,8 @@ impl Engine {
         let roots = |(id, _)| Ok((id, self.all_versions(id)?.into_iter().map(Root::from).collect()));
         let runs: Vec<Roots> = self.runs().into_iter().map(roots).collect::<Result<_>>()?;
         let mut files: Vec<(ChunkId, bool)> = Vec::new();
-        self.ns.each_sealed(&mut |content, is_now| {
-            files.push((content, is_now));
+        self.ns.each_sealed(&mut |sealed, is_now| {
+            files.push((sealed.id, is_now));
             Ok(())
         })?;
         let packs = self.packs.packs();
@@ -186,7 +186,7 @@ impl Engine {
         Ok(blobs)
     }
 
-    fn is_here(&self) -> Result<()> {
+    pub(super) fn is_here(&self) -> Result<()> {
         if self.closing.load(Ordering::Relaxed) { Err(Error::Errno(libc::EINTR)) } else { Ok(()) }
     }
 

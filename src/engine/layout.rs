@@ -91,6 +91,15 @@ impl Layout {
         self.root.join("hot")
     }
 
+    /// Whether the folder is a store, or one that has lost its `format` file.
+    pub fn is_store(&self) -> bool {
+        let has = |names: &[&str]| names.iter().all(|name| self.root.join(name).is_dir());
+        self.format().is_file()
+            || has(&["journal", "packs"])
+            || has(&["packs", "hot"])
+            || has(&["journal", "hot"])
+    }
+
     /// Makes the folder if it is missing, and refuses one that is neither a store nor fit to become one.
     /// Touches nothing inside.
     pub fn prepare(&self) -> Result<()> {
@@ -127,7 +136,14 @@ impl Layout {
             let name = entry.file_name();
             let known = |names: &[&str]| names.iter().any(|known| name == *known);
             let empty = || fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none());
-            if !(known(&EARLY) || (known(&KEPT) || known(&REBUILT)) && empty()) {
+            let ours = known(&KEPT) || known(&REBUILT);
+            if ours && !empty() {
+                return Err(Error::damaged(
+                    &self.root,
+                    "store: its `format` file is missing; ckptfs check --repair writes it again",
+                ));
+            }
+            if !(known(&EARLY) || ours) {
                 return Err(Error::Refused(format!(
                     "{} is not a store (it has no `format` file) and holds {name:?}; give an empty or new folder",
                     self.root.display()
@@ -144,9 +160,15 @@ impl Layout {
         if !self.config().exists() {
             durable::write_file(&self.config(), sources::template().as_bytes())?;
         }
+        let id = self.write_format()?;
+        durable::sync_dir(self.root.parent().unwrap_or(Path::new("/")))?;
+        Ok(id)
+    }
+
+    /// Makes the folder a store, of a new id.
+    pub fn write_format(&self) -> Result<StoreId> {
         let id = StoreId(random()?);
         durable::write_file(&self.format(), format!("ckptfs {FORMAT} {id}\n").as_bytes())?;
-        durable::sync_dir(self.root.parent().unwrap_or(Path::new("/")))?;
         Ok(id)
     }
 

@@ -6,6 +6,7 @@
 pub mod attr;
 mod ballast;
 pub mod cache;
+pub mod check;
 pub mod close;
 pub mod copy;
 pub mod history;

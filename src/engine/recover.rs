@@ -141,7 +141,7 @@ impl Engine {
     }
 
     /// A hot copy was never made durable, its chunks were: after a power cut only they count.
-    fn drop_copy(&self, ino: Ino) -> Result<()> {
+    pub(super) fn drop_copy(&self, ino: Ino) -> Result<()> {
         let content = self.ns.find(ino)?.and_then(|inode| inode.content().copied());
         if let Some(Content::Both(hot, sealed)) = content {
             // A version in the making may know the hot file only.

@@ -116,15 +116,18 @@ pub struct Marked {
 pub struct Mark<'a> {
     packs: &'a PackStore,
     pace: &'a Pace<'a>,
+    /// Roots that a repair has given up.
+    given_up: HashSet<ChunkId>,
     contents: HashSet<ChunkId>,
     nodes: HashSet<ChunkId>,
     marked: Marked,
 }
 
 impl<'a> Mark<'a> {
-    /// Nothing is marked yet.
-    pub fn new(packs: &'a PackStore, pace: &'a Pace<'a>) -> Self {
-        Mark { packs, pace, contents: HashSet::new(), nodes: HashSet::new(), marked: Marked::default() }
+    /// Nothing is marked yet. Roots in `given_up` that cannot be read keep nothing.
+    pub fn new(packs: &'a PackStore, given_up: HashSet<ChunkId>, pace: &'a Pace<'a>) -> Self {
+        let (contents, nodes) = (HashSet::new(), HashSet::new());
+        Mark { packs, pace, given_up, contents, nodes, marked: Marked::default() }
     }
 
     /// One blob that names no others.
@@ -146,6 +149,7 @@ impl<'a> Mark<'a> {
         });
         match loaded {
             Ok(manifest) => manifest.ids().for_each(|id| live.add(id.short(), owner)),
+            Err(error) if is_damage(&error) && self.given_up.contains(id) => {}
             Err(error) => self.broken(&last, error)?,
         }
         Ok(())
@@ -162,6 +166,7 @@ impl<'a> Mark<'a> {
             self.blob(&id, Owner::History);
             let node = match self.node(&id) {
                 Ok(node) => node,
+                Err(error) if is_damage(&error) && self.given_up.contains(&id) => continue,
                 Err(error) => {
                     self.broken(&id, error)?;
                     continue;

@@ -7,6 +7,7 @@
 
 pub mod export;
 pub mod record;
+pub mod remains;
 pub mod scan;
 pub mod segment;
 mod spare;

@@ -159,7 +159,7 @@ fn lost_record(path: &Path, offset: usize, seq: u64) -> Error {
 }
 
 /// The first valid record behind an invalid one, and how far behind it is.
-fn find_later(rest: &[u8], expected: u64) -> Option<(usize, Record)> {
+pub(super) fn find_later(rest: &[u8], expected: u64) -> Option<(usize, Record)> {
     if rest.iter().all(|byte| *byte == 0) {
         return None;
     }

@@ -33,6 +33,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What the checkpoint thread knows and is told.
 pub(super) struct State {
     stop: bool,
+    /// The journal does not reach back to its newest export, or to its beginning: only the catalog has it all.
+    is_cut_off: bool,
     /// The errno of the last checkpoint if it failed.
     failing: Option<i32>,
     catalog_position: u64,
@@ -53,11 +55,11 @@ impl State {
             Some(newest) => std::fs::metadata(&newest.path).context("stat", &newest.path)?.len(),
             None => 0,
         };
-        // A journal that no longer reaches its beginning needs an export at once when there is none.
-        let lost = newest.is_none() && found.contiguous_from > 1;
-        let bytes_before = if lost { u64::MAX / 2 } else { found.bytes.saturating_sub(export_bytes) };
+        let is_cut_off = export_position + 1 < found.contiguous_from;
+        let bytes_before = if is_cut_off { u64::MAX / 2 } else { found.bytes.saturating_sub(export_bytes) };
         Ok(State {
             stop: false,
+            is_cut_off,
             failing: None,
             catalog_position: position,
             export_position,
@@ -219,6 +221,16 @@ impl Shared {
         self.overlay.drop_frozen();
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// Writes an export at once when only the catalog has it all. One that cannot be written is tried again.
+    pub(super) fn export_if_cut_off(&self) {
+        if !lock(&self.state).is_cut_off {
+            return;
+        }
+        if let Err(error) = self.checked(self.export()) {
+            tracing::warn!("no export was written: {error}");
+        }
     }
 
     fn is_export_due(&self) -> bool {

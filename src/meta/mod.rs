@@ -12,8 +12,10 @@
 mod checkpoint;
 #[cfg(test)]
 mod damage_tests;
+pub mod examine;
 mod overlay;
 mod recover;
+pub mod salvage;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -92,6 +94,7 @@ impl Meta {
             changed: Condvar::new(),
             needs_rebuild: AtomicBool::new(false),
         });
+        shared.export_if_cut_off();
         let checkpointer = Mutex::new(Some(checkpoint::start(&shared)?));
         Ok(Opened {
             meta: Meta { shared, checkpointer },

@@ -42,8 +42,11 @@ pub(super) fn is_power_cut(found: &Scan, boot: &BootId) -> bool {
 pub(super) fn recover(dir: &Path, catalog: &Path, boot: &BootId, monitor: &dyn Monitor) -> Result<Recovered> {
     fs::create_dir_all(dir).context("create", dir)?;
     durable::sync_dir(folder_of(dir))?;
-    let work = Work { dir, catalog, boot, monitor };
-    let found = work.read_journal(&mut |_| Ok(()))?;
+    let mut work = Work::new(dir, catalog, boot, monitor);
+    let found = match work.read_journal(&mut |_| Ok(())) {
+        Err(damage @ Error::Damaged { .. }) => work.read_with_catalog(damage)?,
+        other => other?,
+    };
     let (store, position) = match work.open_trusted(&found)? {
         Ok(trusted) => trusted,
         Err(reason) => work.rebuild(&found, &reason)?,
@@ -53,20 +56,44 @@ pub(super) fn recover(dir: &Path, catalog: &Path, boot: &BootId, monitor: &dyn M
     Ok(Recovered { store: Box::new(store), position, found })
 }
 
-struct Work<'a> {
+pub(super) struct Work<'a> {
     dir: &'a Path,
     catalog: &'a Path,
     boot: &'a BootId,
     monitor: &'a dyn Monitor,
+    /// The catalog's position, where it stands for records of the journal that are lost.
+    stand_in: u64,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    pub(super) fn new(dir: &'a Path, catalog: &'a Path, boot: &'a BootId, monitor: &'a dyn Monitor) -> Self {
+        Work { dir, catalog, boot, monitor, stand_in: 0 }
+    }
+
+    /// Reads a journal of which records are lost that a catalog may hold: it must be sound in all its records, and the
+    /// machine must not have gone down since. `damage` is what is told otherwise.
+    fn read_with_catalog(&mut self, damage: Error) -> Result<Scan> {
+        let Some(position) = super::examine::sources(self.dir, self.catalog)?.catalog else {
+            return Err(damage);
+        };
+        self.stand_in = position;
+        match self.read_journal(&mut |_| Ok(())) {
+            Ok(found) if !is_power_cut(&found, self.boot) => {
+                tracing::warn!("{damage}; the catalog holds what is lost there");
+                Ok(found)
+            }
+            Ok(_) | Err(Error::Damaged { .. }) => Err(damage),
+            Err(error) => Err(error),
+        }
+    }
+
     fn read_journal(&self, visit: &mut dyn FnMut(Record) -> Result<()>) -> Result<Scan> {
         let mut known = None;
         let mut covered = || match known {
             Some(position) => Ok(position),
             None => {
                 let newest = export::newest_valid(self.dir)?.map_or(0, |newest| newest.position);
+                let newest = newest.max(self.stand_in);
                 known = Some(newest);
                 Ok(newest)
             }
@@ -140,7 +167,7 @@ impl Work<'_> {
         Ok((store, base_position))
     }
 
-    fn load(&self, store: &SledStore, base: &Export) -> Result<()> {
+    pub(super) fn load(&self, store: &SledStore, base: &Export) -> Result<()> {
         let bytes = fs::metadata(&base.path).context("stat", &base.path)?.len();
         self.monitor.begin("rebuilding the catalog from its export (bytes)", bytes);
         let mut buffer = Buffer::new(store);
@@ -184,7 +211,7 @@ impl Work<'_> {
         Ok(if changed { last } else { position })
     }
 
-    fn set_aside(&self) -> Result<()> {
+    pub(super) fn set_aside(&self) -> Result<()> {
         if !self.catalog.exists() {
             return Ok(());
         }
@@ -201,7 +228,7 @@ impl Work<'_> {
         PathBuf::from(name)
     }
 
-    fn remove_set_aside(&self) -> Result<()> {
+    pub(super) fn remove_set_aside(&self) -> Result<()> {
         let mut prefix = self.catalog.file_name().unwrap_or_default().to_owned();
         prefix.push(".old-");
         let parent = folder_of(self.catalog);
@@ -221,19 +248,19 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Changes on their way into the catalog: gathered in key order, so that what is overwritten or deleted soon
 /// is never written and what is written lies together; then written in bounded batches.
-struct Buffer<'a> {
+pub(super) struct Buffer<'a> {
     store: &'a SledStore,
     ops: Map,
     bytes: usize,
 }
 
 impl<'a> Buffer<'a> {
-    fn new(store: &'a SledStore) -> Self {
+    pub(super) fn new(store: &'a SledStore) -> Self {
         Buffer { store, ops: Map::new(), bytes: 0 }
     }
 
     /// Adds a change; true when what was gathered has been written.
-    fn push(&mut self, (key, value): Op) -> Result<bool> {
+    pub(super) fn push(&mut self, (key, value): Op) -> Result<bool> {
         self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
         self.ops.insert(key, value);
         if self.ops.len() < GATHERED_ENTRIES && self.bytes < GATHERED_BYTES {
@@ -244,7 +271,7 @@ impl<'a> Buffer<'a> {
     }
 
     /// Writes what was gathered, and with the last of it the position.
-    fn flush(&mut self, position: Option<u64>) -> Result<()> {
+    pub(super) fn flush(&mut self, position: Option<u64>) -> Result<()> {
         let changes: Vec<Change<'_>> =
             self.ops.iter().map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
         for batch in changes.chunks(CATALOG_BATCH) {

@@ -5,9 +5,8 @@
 
 use super::{Namespace, damaged_key};
 use crate::base::Result;
-use crate::base::id::ChunkId;
 use crate::catalog::keys;
-use crate::catalog::records::{Content, Inode};
+use crate::catalog::records::{Content, Inode, Sealed};
 
 /// Records read in one scan.
 const PAGE: usize = 4096;
@@ -15,9 +14,9 @@ const PAGE: usize = 4096;
 impl Namespace {
     /// Hands the sealed content of every inode to `each` (true), then of every inode that a snapshot under way has saved
     /// (false).
-    pub fn each_sealed(&self, each: &mut dyn FnMut(ChunkId, bool) -> Result<()>) -> Result<()> {
+    pub fn each_sealed(&self, each: &mut dyn FnMut(&Sealed, bool) -> Result<()>) -> Result<()> {
         let now = |_: &[u8], value: &[u8]| Some(Some(Inode::decode(value)?));
-        self.each_record(b"i", &now, &mut |id| each(id, true))?;
+        self.each_record(b"i", &now, &mut |sealed| each(sealed, true))?;
         let saved = |key: &[u8], value: &[u8]| {
             let of = key.get(keys::all_saved(0).len()..)?;
             match value.split_first()? {
@@ -26,7 +25,7 @@ impl Namespace {
                 _ => None,
             }
         };
-        self.each_record(b"s", &saved, &mut |id| each(id, false))
+        self.each_record(b"s", &saved, &mut |sealed| each(sealed, false))
     }
 
     /// Hands the sealed content of the inode in each record below `prefix` to `each`.
@@ -34,7 +33,7 @@ impl Namespace {
         &self,
         prefix: &[u8],
         parse: &Parse<'_>,
-        each: &mut dyn FnMut(ChunkId) -> Result<()>,
+        each: &mut dyn FnMut(&Sealed) -> Result<()>,
     ) -> Result<()> {
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -44,7 +43,7 @@ impl Namespace {
                 let inode = parse(key, value).ok_or_else(|| damaged_key(key))?;
                 let sealed = inode.as_ref().and_then(Inode::content).and_then(Content::sealed);
                 if let Some(sealed) = sealed {
-                    each(sealed.id)?;
+                    each(sealed)?;
                 }
             }
             after = Some(last.clone());

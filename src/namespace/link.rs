@@ -5,7 +5,7 @@ use super::{Namespace, check_name};
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
-use crate::catalog::records::{Home, Inode};
+use crate::catalog::records::{Body, Home, Inode};
 
 /// Most names of one file, as ext4 has it.
 pub const LINK_MAX: u32 = 65_000;
@@ -41,5 +41,22 @@ impl Namespace {
         change.put(inode.clone());
         change.commit(&mut naming)?;
         Ok(inode)
+    }
+
+    /// Gives `inode`, which no name leads to, the name `name` in directory `dir`, whatever its record says of names.
+    pub fn adopt(&self, mut inode: Inode, dir: Ino, name: &[u8]) -> Result<()> {
+        check_name(name)?;
+        let mut naming = self.naming();
+        let (mut change, now) = (Change::new(self), Time::now());
+        inode.home = Some(Home { parent: dir, name: name.to_vec() });
+        change.enter(dir, name, &inode, true, now)?;
+        if let Body::Dir { parent, .. } = &mut inode.body {
+            *parent = dir;
+            change.touch_dir(dir, 0, 1, now)?;
+        } else {
+            inode.nlink = 1;
+        }
+        change.put(inode);
+        change.commit(&mut naming).map(drop)
     }
 }

@@ -17,6 +17,7 @@ pub mod reader;
 pub mod scan;
 pub mod store;
 mod uses;
+pub mod verify;
 pub mod writer;
 
 pub use batch::{Committed, PackBatch, Put};
@@ -26,3 +27,4 @@ pub use deltas::Deltas;
 pub use format::{Kind, PackEntry};
 pub use store::{PackStats, PackStore};
 pub use uses::Held;
+pub use verify::Verified;

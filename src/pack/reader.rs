@@ -189,6 +189,15 @@ pub fn read_footer(file: &File, path: &Path) -> Result<Option<Vec<PackEntry>>> {
     Ok(trailer.entries(&bytes))
 }
 
+/// The number in the trailer of a pack; `None` when it does not verify.
+pub(super) fn footer_number(file: &File, path: &Path) -> Result<Option<u32>> {
+    let len = file.metadata().context("stat", path)?.len();
+    let Some(at) = len.checked_sub(TRAILER as u64) else { return Ok(None) };
+    let mut bytes = [0; TRAILER];
+    read_exact(file, path, &mut bytes, at, "footer")?;
+    Ok(Trailer::decode(&bytes, len).map(|trailer| trailer.number))
+}
+
 /// Fills `buf` from `offset`; an end before that is damage, not an I/O error.
 pub(super) fn read_exact(file: &File, path: &Path, buf: &mut [u8], offset: u64, what: &str) -> Result<()> {
     match file.read_exact_at(buf, offset) {

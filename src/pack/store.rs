@@ -133,6 +133,11 @@ impl PackStore {
         self.fetch(id, |pack, at| pack.read(id, at, &self.buffers, &|base| self.read_base(base, depth + 1)))
     }
 
+    /// The raw bytes of blob `id` from one place, whatever other copies there are.
+    pub(super) fn read_in(&self, pack: OpenPack<'_>, id: &ChunkId, at: &Location) -> Result<Buffer> {
+        pack.read(id, at, &self.buffers, &|base| self.read_base(base, 1))
+    }
+
     /// Past the cache, too: a base is needed once for each blob that differs from it, and these are kept themselves.
     fn read_base(&self, id: &ChunkId, depth: u32) -> Result<Arc<Buffer>> {
         if let Some(cached) = self.cache.get(id) {

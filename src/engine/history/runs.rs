@@ -183,7 +183,7 @@ impl Engine {
     }
 
     /// The run of directory `dir`, recorded now if it is not on record: its number is then no other's.
-    pub(super) fn recorded_run(&self, dir: Ino) -> Result<(RunId, Run)> {
+    pub(in super::super) fn recorded_run(&self, dir: Ino) -> Result<(RunId, Run)> {
         let path = path_text(&self.dir_path(dir)?);
         let mut runs = self.history.runs.lock();
         let (id, run) = runs.make(dir, &path);

@@ -155,7 +155,7 @@ impl Engine {
     }
 
     /// The path of a file below the mount.
-    pub(super) fn file_path(&self, home: &Home) -> Result<Vec<u8>> {
+    pub(in super::super) fn file_path(&self, home: &Home) -> Result<Vec<u8>> {
         let mut path = self.dir_path(home.parent)?;
         path.push(b'/');
         path.extend_from_slice(&home.name);

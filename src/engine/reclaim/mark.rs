@@ -18,9 +18,11 @@ use crate::version::record::{self, Version};
 impl Engine {
     /// Marks what is in use, as if the versions in `gone` were not.
     pub(super) fn mark(&self, gone: &HashSet<(RunId, u32)>, pace: &Pace<'_>) -> Result<Marked> {
-        let mut mark = Mark::new(&self.packs, pace);
-        self.ns.each_sealed(&mut |content, is_now| {
-            mark.content(&content, if is_now { Owner::File } else { Owner::History })
+        let given_up = self.ns.scan_all(&keys::lost_roots())?;
+        let given_up = given_up.iter().filter_map(|(key, _)| keys::parse_lost_root(key)).collect();
+        let mut mark = Mark::new(&self.packs, given_up, pace);
+        self.ns.each_sealed(&mut |sealed, is_now| {
+            mark.content(&sealed.id, if is_now { Owner::File } else { Owner::History })
         })?;
         let mut after: Option<Vec<u8>> = None;
         loop {
