@@ -3,10 +3,14 @@
 A round: mount, save as fast as it goes (in place, by rename, one file a step with the one before removed), kill the
 daemon, mount again. What must hold: a checkpoint that was closed, and that an answered operation has destroyed since, is
 in a version; one that nobody has destroyed is in the live tree or in a version; a version that was there is there, and
-holds the bytes that it held. Every checkpoint has its number in it, and a checksum over all of it.
+holds the bytes that it held, unless its removal was asked for; `ckptfs check --read-data` finds nothing. Every checkpoint
+has its number in it, and a checksum over all of it. Most of its bytes are floats near those of the others, so versions
+are encoded against each other; some rounds rest before the kill, so that it comes in the middle of that. Beside the saves
+versions are removed and space is reclaimed.
 """
 
 import argparse
+import array
 import hashlib
 import json
 import os
@@ -21,6 +25,8 @@ from mounts import LIMIT_SECONDS, Mount, MountError, wait_for
 
 SIZES = (200, 5_000, 300_000)
 RUN = "run"
+# Floats that every checkpoint is near to; a training moves their lowest bits.
+BASE = [random.Random(0).gauss(0, 0.02) for _ in range(max(SIZES) // 4)]
 
 
 class Violation(Exception):
@@ -29,9 +35,10 @@ class Violation(Exception):
 
 def checkpoint(number: int, size: int) -> bytes:
     """A valid .npy file: its number, noise, and a checksum of both."""
-    body = struct.pack("<Q", number) + random.Random(number).randbytes(size)
+    moved = array.array("f", (value * (1 + number * 1e-6) for value in BASE[: size // 4]))
+    body = struct.pack("<Q", number) + moved.tobytes()
     body += hashlib.sha256(body).digest()
-    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (%d,), }" % len(body)
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d,), }" % (len(body) // 4)
     header = header.ljust(117) + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + body
 
@@ -122,32 +129,59 @@ def settle(mount: Mount) -> None:
                    timeout=LIMIT_SECONDS)
 
 
-def work(saver: Saver, mount: Mount, seconds: float) -> None:
-    """Saves in this process while another kills the daemon after some time."""
+def work(saver: Saver, mount: Mount, seconds: float, rest: bool) -> None:
+    """Saves in this process while another kills the daemon after some time, and a third reclaims space."""
     killer = subprocess.Popen([sys.executable, "-c", f"import time, os; time.sleep({seconds}); os.kill({mount.pid}, 9)"])
+    admin = subprocess.Popen(["sh", "-c", f"sleep {random.uniform(0, seconds):.2f}; '{mount.binary}' gc '{mount.folder}'"],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
+        saves = 0
         while True:
             saver.save()
-            if random.random() < 0.2:
+            saves += 1
+            if rest and saves >= 4:
+                killer.wait(timeout=LIMIT_SECONDS)
+            elif random.random() < 0.2:
                 time.sleep(random.choice((0.001, 0.02, 0.3)))
     except OSError:
         pass
     if killer.wait(timeout=LIMIT_SECONDS) != 0:
         raise MountError("the daemon could not be killed")
+    admin.wait(timeout=LIMIT_SECONDS)
+
+
+def expire_some(mount: Mount, before: dict) -> None:
+    """Removes some of the versions that are there; what was answered is not looked for any more."""
+    for name in random.sample(sorted(before), min(len(before) // 8, 5)):
+        done = subprocess.run([mount.binary, "expire", name, str(mount.folder / RUN)], capture_output=True, text=True,
+                              timeout=LIMIT_SECONDS)
+        if done.returncode != 0:
+            raise Violation(f"version {name} could not be removed: {done.stderr}")
+        del before[name]
+
+
+def check(mount: Mount) -> None:
+    """Nothing in the store may be damaged or disagree."""
+    done = subprocess.run([mount.binary, "check", "--read-data", str(mount.store)], capture_output=True, text=True,
+                          timeout=10 * LIMIT_SECONDS)
+    if done.returncode != 0:
+        raise Violation(f"check: exit code {done.returncode}\n{done.stdout}{done.stderr}")
 
 
 def one_round(mount: Mount, log: pathlib.Path, first: int, before: dict) -> tuple[Saver, dict]:
-    options = f"settle={random.choice(('50ms', '1h'))},max_to_keep=0,passthrough={random.choice(('auto', 'off'))},hot_cache={random.choice(('0', '1GiB'))}"
+    options = f"settle={random.choice(('50ms', '1h'))},max_to_keep=0,undelete_ttl=0s,passthrough={random.choice(('auto', 'off'))},hot_cache={random.choice(('0', '1GiB'))}"
     mount.start(options, log)
     mount.ready()
     run = mount.folder / RUN
     run.mkdir(exist_ok=True)
+    expire_some(mount, before)
     for path in run.iterdir():
         path.unlink()
     saver = Saver(run, first, random.choice(("in place", "rename", "a file a step")))
-    work(saver, mount, random.uniform(0.05, 2.0))
+    rest = random.random() < 0.3
+    work(saver, mount, random.uniform(1.5, 4.0) if rest else random.uniform(0.05, 2.0), rest)
     mount.ended()
-    mount.start("settle=1h,max_to_keep=0", log)
+    mount.start("settle=1h,max_to_keep=0,undelete_ttl=0s", log)
     mount.ready()
     settle(mount)
     now = versions(mount)
@@ -160,6 +194,7 @@ def one_round(mount: Mount, log: pathlib.Path, first: int, before: dict) -> tupl
         if now.get(name) != files:
             raise Violation(f"version {name} was {files} and is {now.get(name)}")
     mount.unmount()
+    check(mount)
     return saver, now
 
 
