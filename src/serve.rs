@@ -7,14 +7,14 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use crate::base::clock::rfc3339;
+use crate::base::clock::{Time, rfc3339};
 use crate::base::monitor::{Monitor, Silent};
 use crate::base::{Error, IoContext, Result};
 use crate::check::{Area, Findings};
 use crate::cli::{Daemon, Ready};
 use crate::command::{self, Answer, Command};
 use crate::control::status::{
-    LastError, PassthroughStatus, PressureStatus, Reencoding, Sealing, Status, path_text,
+    LastError, PassthroughStatus, PressureStatus, Reencoding, ScrubStatus, Sealing, Status, path_text,
 };
 use crate::control::{Handler, Leave};
 use crate::engine::check::{Checked, closed};
@@ -24,6 +24,7 @@ use crate::engine::layout::{Layout, Store};
 use crate::engine::lock::{Holder, StoreLock};
 use crate::engine::reclaim::pressure::Pressure;
 use crate::engine::reclaim::{How, Reclaimed};
+use crate::engine::scrub::Scrubbed;
 use crate::engine::shutdown::End;
 use crate::engine::status::Report;
 use crate::engine::workers::Workers;
@@ -208,6 +209,7 @@ fn engine_options(options: &MountOptions, store: &Path, mountpoint: &Path) -> Re
         cache_bytes: options.cache_bytes,
         threads: options.threads,
         hydrate_threads: cores.min(8),
+        scrub_rate: options.scrub_rate,
         hot: Some(options.hot_folder(store)),
         meta: crate::meta::Options::default(),
         history: history_options(options, mountpoint),
@@ -250,6 +252,17 @@ fn mount_spec(options: &MountOptions, store: &Path, mountpoint: &Path) -> MountS
             options::Passthrough::On => Passthrough::On,
             options::Passthrough::Off => Passthrough::Off,
         },
+    }
+}
+
+fn scrub_status(scrubbed: &Scrubbed) -> ScrubStatus {
+    let utc = |secs: Option<i64>| secs.map(|secs| rfc3339(Time { secs, nanos: 0 }));
+    ScrubStatus {
+        since: utc(scrubbed.began),
+        bytes: scrubbed.bytes,
+        damaged: scrubbed.damaged,
+        finished: utc(scrubbed.finished),
+        last_damaged: scrubbed.last_damaged,
     }
 }
 
@@ -314,6 +327,7 @@ impl Handler for Running {
             reencoding: if report.is_reencoding { Reencoding::Working } else { Reencoding::Idle },
             reencoded_bytes: report.reencoded.from_bytes,
             reencoded_saved_bytes: report.reencoded.saved_bytes(),
+            scrub: scrub_status(&report.scrubbed),
             hot_files: report.hot_files,
             hot_bytes: report.hot_bytes,
             logical_bytes: report.logical_bytes,

@@ -26,6 +26,7 @@ fn start(store: &Path) -> Arc<Engine> {
         cache_bytes: 1 << 20,
         threads: 1,
         hydrate_threads: 1,
+        scrub_rate: 0,
         meta: ckptfs::meta::Options::default(),
         history: ckptfs::engine::history::HistoryOptions::default(),
         hot: None,

@@ -13,6 +13,6 @@ pub mod nearest;
 pub mod priority;
 
 /// The store format that this program reads and writes (docs/format.md).
-pub const STORE_FORMAT: u32 = 3;
+pub const STORE_FORMAT: u32 = 4;
 
 pub use error::{Error, IoContext, Result};

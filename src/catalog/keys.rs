@@ -12,6 +12,7 @@
 //! | `p` snapshot | JSON | a moment of the namespace that a version is being made of |
 //! | `s` snapshot key | old value | what `key` (`i`, `d` or `x`) was at that moment, once it has changed |
 //! | `l` id | (empty) | a manifest or tree node that is lost, as a repair has found |
+//! | `cscrub` | JSON | how far looking for damage is, and what it found last |
 //! | `m` name | u64 | a counter's reserved limit, or a sum |
 //!
 //! Integers in keys are big-endian, so that a scan goes in numeric order. A directory entry sorts by
@@ -242,6 +243,8 @@ pub fn parse_lost_root(key: &[u8]) -> Option<ChunkId> {
     key.get(1..)?.try_into().ok().map(ChunkId)
 }
 
+/// Key of what is known of looking for damage.
+pub const SCRUB: &[u8] = b"cscrub";
 /// Key of the counter of runs.
 pub const RUN_LIMIT: &[u8] = b"mrun";
 /// Key of the counter of snapshots.

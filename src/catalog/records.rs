@@ -50,6 +50,34 @@ impl Content {
     }
 }
 
+/// What a small hot file was when it came to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HotMark {
+    /// Its ctime on the disk below: any write, and any change of its times, moves it.
+    pub ctime: Time,
+    /// The hash of its bytes.
+    pub hash: ChunkId,
+}
+
+impl HotMark {
+    /// The value of the record of hot file of `ino` with this mark (docs/format.md).
+    pub fn encode(&self, ino: Ino) -> Vec<u8> {
+        let mut out = Vec::with_capacity(52);
+        out.u64(ino).i64(self.ctime.secs).u32(self.ctime.nanos).raw(&self.hash.0);
+        out
+    }
+
+    /// The mark in such a value, if it has one.
+    pub fn decode(value: &[u8]) -> Option<HotMark> {
+        let mut cursor = Cursor::new(value);
+        cursor.u64()?;
+        let ctime = Time { secs: cursor.i64()?, nanos: cursor.u32()? };
+        let hash = ChunkId(cursor.array()?);
+        cursor.end()?;
+        Some(HotMark { ctime, hash })
+    }
+}
+
 /// What kinds of inode have beyond the common fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {

@@ -25,6 +25,12 @@ const METRICS: &[Metric] = &[
         s.reencoded_bytes as f64
     }),
     ("reencoded_saved_bytes", "gauge", "How many of them that saved", |s| s.reencoded_saved_bytes as f64),
+    ("scrub_bytes", "gauge", "Bytes that the present or last look for damage has read", |s| {
+        s.scrub.bytes as f64
+    }),
+    ("scrub_damaged", "gauge", "Damaged places that looking for damage found, now or last", |s| {
+        s.scrub.damaged.max(s.scrub.last_damaged) as f64
+    }),
     ("hot_files", "gauge", "Hot files", |s| s.hot_files as f64),
     ("hot_bytes", "gauge", "Bytes on the disk of hot files", |s| s.hot_bytes as f64),
     ("logical_bytes", "gauge", "All files as their readers see them", |s| s.logical_bytes as f64),

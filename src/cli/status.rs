@@ -85,6 +85,10 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
   reencoded_bytes, reencoded_saved_bytes
                              stored bytes that were encoded anew since the mount, and how many of
                              them that saved (below zero when what had lost its base became whole)
+  scrub.since, .bytes, .damaged
+                             the pass under way that looks for damage in packs (since is null between two)
+  scrub.finished, .last_damaged
+                             when the last whole pass ended, and the damaged places that it found
   hot_files, hot_bytes       hot files
   logical_bytes              all files as their readers see them
   stored_bytes, chunks       packs, and the different chunks in them

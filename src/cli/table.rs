@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 
 use super::status::{Report, Unmounted};
 use crate::control::Status;
-use crate::control::status::{PressureStatus, Reencoding};
+use crate::control::status::{PressureStatus, Reencoding, ScrubStatus};
 
 /// The blocks of `reports`, or one line when there is none.
 pub(super) fn render(reports: &[Report]) -> String {
@@ -78,6 +78,7 @@ fn mounted(status: &Status) -> Rows {
             format!("{} ({}) since the mount", files(sealing.sealed_files), size(sealing.sealed_bytes)),
         ),
         ("re-encoding", reencoding(status)),
+        ("scrub", scrub(&status.scrub)),
         ("hot", format!("{} ({})", files(status.hot_files), size(status.hot_bytes))),
         ("logical", size(status.logical_bytes)),
         ("stored", format!("{} in {} chunks, ratio {ratio}", size(status.stored_bytes), status.chunks)),
@@ -102,6 +103,20 @@ fn reencoding(status: &Status) -> String {
         size(saved.unsigned_abs()),
         size(status.reencoded_bytes)
     )
+}
+
+/// Looking for damage in packs.
+fn scrub(scrub: &ScrubStatus) -> String {
+    let last = match &scrub.finished {
+        Some(at) => format!("last pass ended {at}, {} damaged places", scrub.last_damaged),
+        None => "no pass yet".to_owned(),
+    };
+    match &scrub.since {
+        Some(since) => {
+            format!("{} since {since}, {} damaged places; {last}", size(scrub.bytes), scrub.damaged)
+        }
+        None => last,
+    }
 }
 
 /// A disk that runs full, or was made to have room again.

@@ -31,6 +31,7 @@ fn open() -> World {
         cache_bytes: 16 << 20,
         threads: 1,
         hydrate_threads: 1,
+        scrub_rate: 0,
         hot: None,
         meta: crate::meta::Options::default(),
         history: HistoryOptions { settle, policy, ..HistoryOptions::default() },

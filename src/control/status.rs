@@ -32,6 +32,8 @@ pub struct Status {
     pub reencoded_bytes: u64,
     /// How many bytes fewer these take now; below zero when what had lost its base had to become whole again.
     pub reencoded_saved_bytes: i64,
+    /// Looking for damage.
+    pub scrub: ScrubStatus,
     /// Hot files.
     pub hot_files: u64,
     /// Bytes of hot files.
@@ -52,6 +54,22 @@ pub struct Status {
     pub free_bytes: u64,
     /// The newest errors, newest last.
     pub last_errors: Vec<LastError>,
+}
+
+/// Looking for damage in packs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ScrubStatus {
+    /// Since when the pass under way goes; null between two passes.
+    pub since: Option<String>,
+    /// Bytes that it, or the last one, has looked at.
+    pub bytes: u64,
+    /// Damaged places that it has found so far.
+    pub damaged: u64,
+    /// When the last whole pass ended; null before the first.
+    pub finished: Option<String>,
+    /// Damaged places that the last whole pass has found.
+    pub last_damaged: u64,
 }
 
 /// Whether files are handed to the kernel.
@@ -140,7 +158,7 @@ mod tests {
         assert_eq!(json["sealing"]["lag_seconds"], 0);
         assert_eq!(json["passthrough"]["on"], false);
         assert_eq!(json["pressure"]["gave_up_because"], serde_json::Value::Null);
-        assert_eq!(json.as_object().unwrap().len(), 22);
+        assert_eq!(json.as_object().unwrap().len(), 23);
         assert_eq!(json["reencoding"], "idle");
     }
 }

@@ -174,7 +174,7 @@ impl Layout {
 
     fn complete(&self) -> Result<()> {
         if let Some(missing) = KEPT.iter().find(|name| !self.root.join(name).is_dir()) {
-            return Err(Error::damaged(&self.root, format!("folder: {missing}/ is missing")));
+            return Err(Error::damaged(&self.root, format!("folder: {missing}/ is missing; see ckptfs check --repair")));
         }
         REBUILT.iter().try_for_each(|name| make_folder(&self.root.join(name)))
     }
@@ -258,7 +258,7 @@ mod tests {
         drop(first);
         let second = Store::open(&root, Path::new(AT)).unwrap();
         assert_eq!((second.id, second.is_new), (id, false));
-        assert_eq!(fs::read_to_string(root.join("format")).unwrap(), format!("ckptfs 3 {id}\n"));
+        assert_eq!(fs::read_to_string(root.join("format")).unwrap(), format!("ckptfs 4 {id}\n"));
         assert!(fs::read_to_string(root.join("config.toml")).unwrap().contains("#settle"));
     }
 
@@ -279,28 +279,28 @@ mod tests {
         drop(Store::open(dir.path(), Path::new(AT)).unwrap());
         fs::write(dir.path().join("packs/1.pack"), b"x").unwrap();
         fs::remove_file(dir.path().join("format")).unwrap();
-        assert!(Store::open(dir.path(), Path::new(AT)).unwrap_err().to_string().contains("packs"));
+        assert!(Store::open(dir.path(), Path::new(AT)).unwrap_err().to_string().contains("check --repair"));
     }
 
     #[test]
     fn other_formats_and_damage_are_named() {
         let path = Path::new("/s/format");
         let id = "00112233445566778899aabbccddeeff";
-        assert_eq!(parse_format(format!("ckptfs 3 {id}\n").as_bytes(), path).unwrap().to_string(), id);
+        assert_eq!(parse_format(format!("ckptfs 4 {id}\n").as_bytes(), path).unwrap().to_string(), id);
         let said = parse_format(format!("ckptfs 7 {id}\n").as_bytes(), path).unwrap_err().to_string();
         assert!(said.contains("format 7") && said.contains("/s"), "{said}");
         for bad in [
             "",
             "ckptfs",
-            "ckptfs 3",
-            "ckptfs 3 xyz",
+            "ckptfs 4",
+            "ckptfs 4 xyz",
             "other 1 x",
             "ckptfs one x",
-            "ckptfs 3 +0112233445566778899aabbccddeef",
+            "ckptfs 4 +0112233445566778899aabbccddeef",
         ] {
             assert!(matches!(parse_format(bad.as_bytes(), path), Err(Error::Damaged { .. })), "{bad}");
         }
-        assert!(parse_format(format!("ckptfs 3 {id} more").as_bytes(), path).is_err());
+        assert!(parse_format(format!("ckptfs 4 {id} more").as_bytes(), path).is_err());
         assert!(parse_format(b"\xff\xfe", path).is_err());
     }
 
@@ -311,6 +311,6 @@ mod tests {
         fs::remove_dir(dir.path().join("catalog")).unwrap();
         drop(Store::open(dir.path(), Path::new(AT)).unwrap());
         fs::remove_dir(dir.path().join("packs")).unwrap();
-        assert!(Store::open(dir.path(), Path::new(AT)).unwrap_err().to_string().contains("packs"));
+        assert!(Store::open(dir.path(), Path::new(AT)).unwrap_err().to_string().contains("check --repair"));
     }
 }

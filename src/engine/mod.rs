@@ -9,6 +9,7 @@ pub mod cache;
 pub mod check;
 pub mod close;
 pub mod copy;
+mod doubt;
 pub mod history;
 pub mod hot_place;
 pub mod inspect;
@@ -22,6 +23,7 @@ pub mod passthrough;
 pub mod reclaim;
 pub mod recover;
 pub mod reencode;
+pub mod scrub;
 pub mod sealer;
 pub mod setattr;
 pub mod shutdown;
@@ -29,6 +31,8 @@ pub mod status;
 pub mod sync;
 pub mod workers;
 
+#[cfg(test)]
+mod doubt_tests;
 #[cfg(test)]
 mod power_tests;
 #[cfg(test)]
@@ -68,6 +72,8 @@ pub struct Options {
     pub hydrate_threads: usize,
     /// Folder of hot files, when it is not in the store.
     pub hot: Option<PathBuf>,
+    /// Bytes a second at which packs are looked at for damage; 0 = never.
+    pub scrub_rate: u64,
     /// Bounds of journal and catalog.
     pub meta: crate::meta::Options,
     /// How history is kept.
@@ -119,6 +125,7 @@ pub struct Engine {
     live: Arc<LiveTable>,
     handles: Handles,
     cache: cache::HotCache,
+    doubts: doubt::Doubts,
     kept: kept::KeptPages,
     /// Files whose quiet cannot be proved as long as this mount lives: they stay hot.
     unprovable: Mutex<HashSet<Ino>>,
@@ -132,6 +139,7 @@ pub struct Engine {
     history: history::History,
     reclaim: reclaim::Reclaim,
     reencode: reencode::Reencode,
+    scrub: scrub::Scrub,
     /// The boot that this mount runs in.
     boot: String,
 }

@@ -143,7 +143,8 @@ impl Engine {
         } else if writable {
             self.make_hot(live, &mut state, inode)?
         } else {
-            *inode.content().ok_or(Error::Errno(libc::EINVAL))?
+            let content = *inode.content().ok_or(Error::Errno(libc::EINVAL))?;
+            self.beyond_doubt(live, content, false)?
         };
         if truncate && caller.uid != 0 {
             self.kill_privileges(live.ino)?;
@@ -241,10 +242,14 @@ impl Engine {
     /// Makes the content a hot file that may be written: hydrates it where it is only in packs.
     pub(super) fn make_hot(&self, live: &Live, state: &mut OpenState, inode: Inode) -> Result<Content> {
         live.raise_epoch(state);
-        self.protect(&inode)?;
         let content = *inode.content().ok_or(Error::Errno(libc::EINVAL))?;
+        let content = self.beyond_doubt(live, content, true)?;
+        self.protect(&inode)?;
         let id = match content {
-            Content::Hot(_) => return Ok(content),
+            Content::Hot(id) => {
+                self.will_change(id)?;
+                return Ok(content);
+            }
             Content::Both(id, _) => {
                 let file = self.hot.open_write(id)?;
                 let path = self.hot.path(id);
@@ -295,6 +300,7 @@ impl Engine {
                     self.cache.remove(live.ino);
                     self.turn_hot(live, state, id, false)?;
                 }
+                self.will_change(id)?;
                 let path = self.hot.path(id);
                 self.hot.open_write(id)?.set_len(0).context("truncate", &path)?;
                 Ok(Content::Hot(id))

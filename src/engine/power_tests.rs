@@ -43,6 +43,7 @@ impl Machine {
             cache_bytes: 8 << 20,
             threads: 1,
             hydrate_threads: 1,
+            scrub_rate: 0,
             history: super::history::HistoryOptions::default(),
             hot: None,
             meta,

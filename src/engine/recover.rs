@@ -48,8 +48,9 @@ impl Engine {
             None => crate::journal::current_boot()?,
         };
         let boot = format!("{:032x}", u128::from_be_bytes(boot));
+        let ns_floor = ns.peek_hot();
         let grave = Grave::default();
-        grave.sync_begins(ns.peek_hot());
+        grave.sync_begins(ns_floor);
         let engine = Engine {
             store: store.to_owned(),
             ns,
@@ -60,6 +61,7 @@ impl Engine {
             live: Arc::new(LiveTable::default()),
             handles: Handles::default(),
             cache: cache::HotCache::default(),
+            doubts: super::doubt::Doubts::new(ns_floor, !unclean),
             kept: kept::KeptPages::default(),
             unprovable: Mutex::default(),
             queue: SealQueue::default(),
@@ -72,6 +74,7 @@ impl Engine {
             history,
             reclaim: super::reclaim::Reclaim::default(),
             reencode: super::reencode::Reencode::default(),
+            scrub: super::scrub::Scrub::default(),
             boot,
             options,
         };
@@ -79,6 +82,7 @@ impl Engine {
             engine.recover(rebooted, &pending, monitor)?;
         }
         engine.load_hot_files(unclean)?;
+        engine.load_scrub()?;
         engine.bury_runs()?;
         // Of moments whose end was recorded just before a kill.
         let (gone, seq) = engine.ns.release_captured()?;
@@ -141,7 +145,7 @@ impl Engine {
     }
 
     /// A hot copy was never made durable, its chunks were: after a power cut only they count.
-    pub(super) fn drop_copy(&self, ino: Ino) -> Result<()> {
+    fn drop_copy(&self, ino: Ino) -> Result<()> {
         let content = self.ns.find(ino)?.and_then(|inode| inode.content().copied());
         if let Some(Content::Both(hot, sealed)) = content {
             // A version in the making may know the hot file only.

@@ -167,9 +167,10 @@ impl Engine {
         }
         let attr = self.hot.attr(hot)?;
         if attr.size < SMALL_MAX_BYTES {
-            // Settled as small: a new mount need not look at it again.
-            if !self.ns.hot_is(HotState::Small, hot)? {
-                self.ns.set_content(ino, HotState::Small, |_| Ok(()))?;
+            // Settled as small: a new mount need not look at it again, but at whether its bytes are these.
+            if self.is_written(hot) || !self.ns.hot_is(HotState::Small, hot)? {
+                self.ns.settle_small(ino, hot, &self.mark_of(hot)?)?;
+                self.is_marked(hot);
             }
             return Ok(None);
         }

@@ -53,6 +53,7 @@ impl Engine {
     fn end(self: &Arc<Self>, workers: &Workers, end: End) -> Result<()> {
         workers.stop();
         self.record_grown()?;
+        self.drop_stale_marks()?;
         self.make_durable()?;
         // What the first sync freed has its own records.
         self.sync_names()?;

@@ -76,6 +76,8 @@ pub struct Report {
     pub lag: std::time::Duration,
     /// Older versions are being encoded anew, or are about to be.
     pub is_reencoding: bool,
+    /// How far looking for damage is, and what it found last.
+    pub scrubbed: super::scrub::Scrubbed,
     /// What has been encoded anew since the mount.
     pub reencoded: super::reencode::Reencoded,
     /// Hot files, and what they occupy on the disk.
@@ -128,6 +130,7 @@ impl Engine {
             lag: self.queue.lag(),
             is_reencoding: self.reencode.is_busy(),
             reencoded: self.reencode.done(),
+            scrubbed: self.scrub.done(),
             hot_files,
             hot_bytes,
             logical_bytes,

@@ -19,7 +19,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts sealing, syncing, making versions, encoding them anew and reclaiming.
+    /// Starts sealing, syncing, making versions, encoding them anew, reclaiming and looking for damage.
     pub fn start(engine: &Arc<Engine>) -> Result<Workers> {
         let workers = Workers::none(engine);
         let stop = workers.stop.clone();
@@ -33,6 +33,7 @@ impl Workers {
             ("reclaim", Engine::reclaim_loop),
             ("reencode", Engine::reencode_loop),
             ("pressure", Engine::pressure_loop),
+            ("scrub", Engine::scrub_loop),
         ] {
             let engine = engine.clone();
             workers.spawn(name.to_owned(), move || body(&engine))?;
@@ -70,6 +71,7 @@ impl Workers {
         self.engine.history.stop();
         self.engine.reclaim.stop();
         self.engine.reencode.stop();
+        self.engine.scrub.stop();
         self.engine.wake_sync.now();
         self.engine.grave.stop();
         let mut threads = self.threads.lock();

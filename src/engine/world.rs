@@ -32,6 +32,7 @@ pub(in crate::engine) fn options(min_free: u64) -> Options {
         cache_bytes: 16 << 20,
         threads: 1,
         hydrate_threads: 1,
+        scrub_rate: 0,
         hot: None,
         meta: crate::meta::Options::default(),
         history: HistoryOptions { settle, min_free, ..HistoryOptions::default() },

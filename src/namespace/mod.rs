@@ -10,6 +10,7 @@
 mod change;
 mod contents;
 pub mod create;
+mod hot_files;
 pub mod link;
 pub mod lookup;
 pub mod orphan;

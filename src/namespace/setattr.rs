@@ -5,7 +5,7 @@ use super::change::Change;
 use super::xattr::CAPABILITY;
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
-use crate::catalog::keys::{self, HotId, HotState, Ino};
+use crate::catalog::keys::{self, HotState, Ino};
 use crate::catalog::records::{Body, Inode};
 
 /// Which attributes to change.
@@ -90,24 +90,5 @@ impl Namespace {
         change.put(inode.clone());
         let seq = change.commit(&mut naming)?;
         Ok((inode, seq))
-    }
-
-    /// Whether hot file `id` is on record in `state`.
-    pub fn hot_is(&self, state: HotState, id: HotId) -> Result<bool> {
-        Ok(self.meta.get(&keys::hot(state, id))?.is_some())
-    }
-
-    /// Every hot file on record in `state`, with its inode.
-    pub fn hot_files(&self, state: HotState) -> Result<Vec<(HotId, Ino)>> {
-        let (prefix, mut after, mut all) = (keys::hot_files(state), None, Vec::new());
-        loop {
-            let found = self.meta.scan(&prefix, after.as_deref(), 4096)?;
-            let Some((last, _)) = found.last() else { return Ok(all) };
-            after = Some(last.clone());
-            all.extend(found.iter().filter_map(|(key, value)| {
-                let ino = u64::from_le_bytes(value.as_slice().try_into().ok()?);
-                Some((keys::parse_hot(key)?, ino))
-            }));
-        }
     }
 }

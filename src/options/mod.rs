@@ -23,6 +23,9 @@ const CACHE_BYTES: u64 = 256 << 20;
 /// The most bytes of sealed contents that stay hot when nothing else is said.
 const HOT_CACHE_BYTES_MAX: u64 = 16 << 30;
 
+/// Bytes a second at which packs are looked at for damage when nothing else is said.
+const SCRUB_RATE: u64 = 16 << 20;
+
 /// When files are handed to the kernel (FUSE passthrough).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passthrough {
@@ -78,6 +81,8 @@ pub struct MountOptions {
     pub cache_bytes: u64,
     /// Background threads, at least 1.
     pub threads: usize,
+    /// Bytes a second at which packs are looked at for damage; 0 = never.
+    pub scrub_rate: u64,
     /// When files are handed to the kernel.
     pub passthrough: Passthrough,
     /// Directories that are runs, by their path below the mount.
@@ -119,6 +124,7 @@ impl Default for MountOptions {
             hot_cache: None,
             cache_bytes: CACHE_BYTES,
             threads: (cores / 4).max(1),
+            scrub_rate: SCRUB_RATE,
             passthrough: Passthrough::Auto,
             runs: Vec::new(),
             snapdir: Snapdir::Hidden,

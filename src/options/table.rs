@@ -115,6 +115,16 @@ const MOUNT: &[Row] = &[
         },
     ),
     row(
+        "scrub_rate",
+        "BYTES",
+        "16MiB",
+        "Read all packs once a week and look for damage, at this many bytes a second; 0 = never.",
+        |o, v| {
+            o.scrub_rate = values::bytes(v)?;
+            Ok(())
+        },
+    ),
+    row(
         "passthrough",
         "WHEN",
         "auto",

@@ -86,6 +86,7 @@ impl World {
             cache_bytes: 8 << 20,
             threads: 1,
             hydrate_threads: 2,
+            scrub_rate: 0,
             meta: ckptfs::meta::Options::default(),
             history: ckptfs::engine::history::HistoryOptions::default(),
             hot: None,

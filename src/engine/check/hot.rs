@@ -39,19 +39,37 @@ impl Engine {
         for state in [HotState::Unsealed, HotState::Small] {
             for (hot, ino) in self.ns.hot_files(state)? {
                 checked.hot_files += 1;
-                if self.hot.attr(hot).is_ok() || !self.ns.hot_is(state, hot)? {
+                let Some(why) = self.wrong_file(hot, read_data)? else { continue };
+                // Written, sealed or removed meanwhile: it is what it is now.
+                let Some(inode) =
+                    self.ns.find(ino)?.filter(|inode| inode.content() == Some(&Content::Hot(hot)))
+                else {
                     continue;
-                }
-                let Some(inode) = self.ns.find(ino)? else { continue };
-                let what = format!(
-                    "{}: its hot file {} is missing: what was not sealed yet is lost",
-                    self.name_of(&inode)?,
-                    self.hot.path(hot).display()
-                );
-                checked.findings.push(Finding { area: Area::Hot, what, lost_bytes: 0, repair: None });
+                };
+                let what = format!("{}: {why}", self.name_of(&inode)?);
+                let lost_bytes = self.hot.attr(hot).map_or(0, |attr| attr.size);
+                checked.lost_bytes += lost_bytes;
+                checked.findings.push(Finding { area: Area::Hot, what, lost_bytes, repair: None });
             }
         }
         Ok(())
+    }
+
+    /// What is wrong with a hot file that is all there is of its bytes.
+    fn wrong_file(&self, hot: HotId, read_data: bool) -> Result<Option<String>> {
+        if self.hot.attr(hot).is_err() {
+            let path = self.hot.path(hot);
+            return Ok(Some(format!(
+                "its hot file {} is missing: what was not sealed yet is lost",
+                path.display()
+            )));
+        }
+        let Some(mark) = self.ns.hot_mark(hot)?.filter(|_| read_data) else { return Ok(None) };
+        match self.hold_against(hot, &mark) {
+            Ok(()) => Ok(None),
+            Err(error) if is_damage(&error) => Ok(Some(error.to_string())),
+            Err(error) => Err(error),
+        }
     }
 
     /// Why the hot copy of a sealed file is not one, if so.

@@ -42,7 +42,7 @@ impl Engine {
 
     fn mend(&self, damage: &Damage, done: &mut Vec<String>) -> Result<()> {
         for ino in &damage.copies {
-            self.drop_wrong_copy(*ino, done)?;
+            self.mend_copy(*ino, done)?;
         }
         for pack in &damage.packs {
             done.push(self.mend_pack(*pack)?);
@@ -66,12 +66,10 @@ impl Engine {
         self.sync_names().map(drop)
     }
 
-    fn drop_wrong_copy(&self, ino: Ino, done: &mut Vec<String>) -> Result<()> {
+    fn mend_copy(&self, ino: Ino, done: &mut Vec<String>) -> Result<()> {
         let Some(inode) = self.ns.find(ino)? else { return Ok(()) };
-        let Some(Content::Both(hot, _)) = inode.content().copied() else { return Ok(()) };
-        self.drop_copy(ino)?;
-        self.sync_names()?;
-        self.hot.delete(hot)?;
+        let Some(Content::Both(hot, sealed)) = inode.content().copied() else { return Ok(()) };
+        self.drop_wrong_copy(ino, hot, sealed)?;
         done.push(format!("{}: its hot copy is gone; it is read from its chunks", self.name_of(&inode)?));
         Ok(())
     }

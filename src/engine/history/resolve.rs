@@ -65,6 +65,7 @@ impl Walk<'_> {
         let engine = self.engine;
         let live = engine.live.get(inode.ino);
         let (path, file) = (engine.hot.path(hot), engine.hot.open_unseen(hot)?);
+        engine.check_mark(hot)?;
         let (epoch, is_content, quiet) = {
             let state = live.lock();
             let now = engine.ns.find(inode.ino)?;

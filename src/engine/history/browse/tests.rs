@@ -28,6 +28,7 @@ fn open_with(dir: &Path, history: HistoryOptions) -> World {
         cache_bytes: 16 << 20,
         threads: 1,
         hydrate_threads: 1,
+        scrub_rate: 0,
         hot: None,
         meta: crate::meta::Options::default(),
         history: HistoryOptions { settle: Duration::from_secs(3600), ..history },
