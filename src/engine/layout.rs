@@ -174,7 +174,10 @@ impl Layout {
 
     fn complete(&self) -> Result<()> {
         if let Some(missing) = KEPT.iter().find(|name| !self.root.join(name).is_dir()) {
-            return Err(Error::damaged(&self.root, format!("folder: {missing}/ is missing; see ckptfs check --repair")));
+            return Err(Error::damaged(
+                &self.root,
+                format!("folder: {missing}/ is missing; see ckptfs check --repair"),
+            ));
         }
         REBUILT.iter().try_for_each(|name| make_folder(&self.root.join(name)))
     }

@@ -109,7 +109,6 @@ pub(crate) fn run(job: &Path) {
     let job: Job = serde_json::from_slice(&fs::read(job).unwrap()).unwrap();
     limit_memory();
     note_panics();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     std::thread::spawn(watch);
     let truth = Truth::load(&job.truth);
     let mut outcome = Outcome::default();

@@ -63,9 +63,10 @@ pub(crate) fn parts(store: &Path, truth: &Truth) -> Vec<Place> {
 }
 
 /// The hot files that are damaged, by the item that they belong to.
-const HOT: [(&str, &str); 4] = [
+const HOT: [(&str, &str); 5] = [
     ("hot file, large", "hot/large.bin"),
-    ("hot file, small", "hot/small.txt"),
+    ("small file, just written", "hot/small.txt"),
+    ("small file at rest", "small/s00"),
     ("hot copy of a sealed file", "copies/one.bin"),
     ("hot file of a moment", "pend/model.npy"),
 ];
@@ -103,7 +104,12 @@ pub(crate) fn whole(store: &Path, truth: &Truth) -> Vec<Place> {
     add("catalog: db", "catalog/db", Some(&"catalog/conf".to_owned()), None);
     add("catalog: conf", "catalog/conf", None, None);
     for (name, id) in HOT {
-        let sibling = hot_of(truth, if id == "copies/one.bin" { "copies/two.bin" } else { "hot/other.bin" });
+        let sibling = match id {
+            "copies/one.bin" => "copies/two.bin",
+            "small/s00" => "small/s01",
+            _ => "hot/other.bin",
+        };
+        let sibling = hot_of(truth, sibling);
         add(name, &hot_of(truth, id), Some(&sibling), Some("hot/ff/00000000000fffff".to_owned()));
     }
     add("lock", "lock", Some(&"format".to_owned()), None);

@@ -75,7 +75,9 @@ impl Template {
         builder.store = template.killed();
         builder.late_files();
         truth.items.extend(builder.truth(true).items.into_iter().filter(|item| item.late));
-        truth.note_blobs(&template.clean());
+        // On a copy: the last segment stays the one with the moment.
+        copy_store(&template.clean(), &template.dir.path().join("looked-at"));
+        truth.note_blobs(&template.dir.path().join("looked-at"));
         truth.save(&template.truth_dir(), &builder.bytes_of());
         Template { truth, ..template }
     }
@@ -91,7 +93,8 @@ pub(crate) fn options(hot_cache_bytes: u64) -> Options {
         threads: 1,
         hydrate_threads: 1,
         hot: None,
-        meta: ckptfs::meta::Options::default(),
+        scrub_rate: 0,
+        meta: ckptfs::meta::Options { segment_bytes: 64 << 10, ..ckptfs::meta::Options::default() },
         history: HistoryOptions { settle, min_free: 1, ..HistoryOptions::default() },
     }
 }
@@ -227,6 +230,7 @@ impl Builder {
         let open = self.open(false, options(0));
         let done = open.engine.reencode(&|| Ok(())).unwrap();
         assert!(done.chunks > 0, "there are deltas");
+        open.engine.reclaim(&Silent).unwrap();
         Self::close(open);
     }
 
@@ -234,6 +238,9 @@ impl Builder {
         let open = self.open(true, options(1 << 30));
         self.put(&open, "copies/one.bin", &noise(150_000, 60));
         self.put(&open, "copies/two.bin", &noise(150_000, 61));
+        for n in 0..20 {
+            self.put(&open, &format!("small/s{n:02}"), format!("small file {n}").as_bytes());
+        }
         self.checkpoint(&open, "pend", 1, &npy(101), LONG);
         open.engine.seal_all(&Silent).unwrap();
         Self::close(open);
@@ -244,9 +251,6 @@ impl Builder {
         self.put(&open, "hot/large.bin", &noise(300_000, 70));
         self.put(&open, "hot/other.bin", &noise(300_000, 71));
         self.put(&open, "hot/small.txt", b"small, as it was");
-        for n in 0..20 {
-            self.put(&open, &format!("small/s{n:02}"), format!("small file {n}").as_bytes());
-        }
         Self::close(open);
     }
 

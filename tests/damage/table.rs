@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::harm::Harm;
 use crate::places::Place;
@@ -26,8 +26,8 @@ it was; what reads after *repair*.
 const COLUMNS: &str = "| what was damaged | how | mounts | reads | saves, gc | found mounted | found | reads after repair |\n\
 | --- | --- | --- | --- | --- | --- | --- | --- |\n";
 
-/// Holds the page against what was found; `UPDATE` writes it.
-pub(crate) fn compare(cells: &[(bool, Place, Harm)], trials: &[(usize, Trial)]) {
+/// The page as the trials make it.
+fn page(cells: &[(bool, Place, Harm)], trials: &[(usize, Trial)]) -> String {
     let mut page = HEAD.to_owned();
     for (killed, title) in [(false, "## Closed in order\n\n"), (true, "\n## Left by a killed daemon\n\n")] {
         page.push_str(title);
@@ -40,11 +40,23 @@ pub(crate) fn compare(cells: &[(bool, Place, Harm)], trials: &[(usize, Trial)]) 
             }
         }
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/damage.md");
+    page
+}
+
+fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/damage.md")
+}
+
+/// Writes the page when `UPDATE` is set.
+pub(crate) fn renew(cells: &[(bool, Place, Harm)], trials: &[(usize, Trial)]) {
     if std::env::var_os("UPDATE").is_some() {
-        fs::write(&path, &page).unwrap();
+        fs::write(path(), page(cells, trials)).unwrap();
     }
-    let held = fs::read_to_string(&path).unwrap_or_default();
+}
+
+/// Holds the page against what was found.
+pub(crate) fn compare(cells: &[(bool, Place, Harm)], trials: &[(usize, Trial)]) {
+    let (page, held) = (page(cells, trials), fs::read_to_string(path()).unwrap_or_default());
     let differs: Vec<_> = page.lines().filter(|line| !held.contains(line)).collect();
     assert!(
         held == page,

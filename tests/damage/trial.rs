@@ -26,6 +26,12 @@ pub(crate) struct Trial {
     pub(crate) hit: BTreeSet<String>,
     /// Items that may be wrong: nothing says what their bytes were.
     pub(crate) unprotected: BTreeSet<String>,
+    /// Items that only the journal has, and it was hit: a torn tail cannot be told from one that was never written.
+    pub(crate) untold: BTreeSet<String>,
+    /// A blob was hit, needed by an item or not.
+    pub(crate) blob_lost: bool,
+    /// `config.toml` was hit, which its owner writes: it is refused by its line, and nothing else is done.
+    pub(crate) config: bool,
     /// What was seen; `None` when the process did not come to its end.
     pub(crate) outcome: Option<Outcome>,
     /// What is not as it must be.
@@ -47,15 +53,17 @@ pub(crate) fn run(
     let truth = &template.truth;
     let mut trial = Trial { what, ..Trial::default() };
     trial.hit = truth.hit(&source, &used);
-    trial.unprotected = truth.unprotected(&source, &used);
+    trial.unprotected = truth.unprotected(&source, &used, killed);
     let is_journal = fs::read_dir(source.join("journal")).unwrap().any(|entry| {
         let name = entry.unwrap().file_name();
         fs::read(source.join("journal").join(&name)).ok() != fs::read(used.join("journal").join(&name)).ok()
     });
     if killed && is_journal {
-        // What only the journal has is lost with it.
-        trial.hit.extend(truth.late());
+        trial.untold = truth.late();
+        trial.hit.extend(trial.untold.iter().cloned());
     }
+    trial.blob_lost = truth.is_blob_lost(&source, &used);
+    trial.config = fs::read(source.join("config.toml")).ok() != fs::read(used.join("config.toml")).ok();
     let job =
         Job { used, repaired, truth: template.truth_dir(), killed, outcome: dir.path().join("outcome") };
     match in_a_process(dir.path(), &job) {
@@ -127,20 +135,33 @@ impl Trial {
 
     fn judge(&mut self, seen: &Outcome) {
         self.must(seen.panics.is_empty(), || format!("panics: {:?}", seen.panics));
+        let of_config = |why: &Option<String>| why.as_ref().is_some_and(|why| why.contains("config.toml"));
+        if self.config && seen.used.refused.is_some() {
+            let all =
+                [&seen.used.refused, &seen.check.failed, &seen.repair.failed].into_iter().all(of_config);
+            return self.must(all, || format!("config.toml is not named: {seen:?}"));
+        }
         self.judge_used("used", &seen.used);
         self.judge_used("after repair", &seen.after_repair);
-        let is_felt = seen.used.refused.is_some() || !seen.used.read.failed.is_empty();
+        let is_felt = seen.used.refused.is_some() || self.tells(&seen.used.read);
         self.must(!is_felt || seen.check.found(), || {
             "the check finds nothing, and something fails".to_owned()
         });
         self.must(seen.repair.failed.is_none(), || format!("the repair fails: {:?}", seen.repair.failed));
         let refused = &seen.after_repair.refused;
         self.must(refused.is_none(), || format!("it does not open after the repair: {refused:?}"));
-        let lost = !seen.after_repair.read.failed.is_empty();
-        let again = &seen.check_again;
-        self.must(lost == again.found(), || {
-            format!("after the repair {:?} fail, and a check says {again:?}", seen.after_repair.read.failed)
+        let (left, again) = (&seen.after_repair.read, &seen.check_again);
+        self.must(!self.tells(left) || again.found(), || {
+            format!("lost after the repair, and a check does not say so: {:?}", left.failed)
         });
+        self.must(!again.found() || !left.failed.is_empty() || self.blob_lost, || {
+            format!("nothing is lost after the repair, and a check says {again:?}")
+        });
+    }
+
+    /// Whether something fails of which a check has to tell.
+    fn tells(&self, reads: &Reads) -> bool {
+        reads.failed.iter().any(|(id, _)| !self.unprotected.contains(id) && !self.untold.contains(id))
     }
 
     fn judge_used(&mut self, when: &str, used: &Used) {
@@ -178,11 +199,14 @@ impl Trial {
 /// Words for the table.
 pub(crate) fn words(trial: &Trial) -> [String; 6] {
     let Some(seen) = &trial.outcome else { return std::array::from_fn(|_| "-".to_owned()) };
+    if trial.config && seen.used.refused.is_some() {
+        return ["refused", "-", "-", "-", "refused", "all, once it is corrected"].map(str::to_owned);
+    }
     let found = |look: &Look| if look.found() { "found" } else { "-" }.to_owned();
     let lost = |reads: &Reads| match (reads.failed.is_empty(), reads.wrong.is_empty()) {
         (_, false) => "other bytes".to_owned(),
         (true, true) => "all".to_owned(),
-        (false, true) => "EIO where it was hit".to_owned(),
+        (false, true) => "an error where it was hit".to_owned(),
     };
     let ok = |told: &Option<Told>| match told {
         Some(Ok(())) => "yes",
@@ -191,7 +215,7 @@ pub(crate) fn words(trial: &Trial) -> [String; 6] {
     };
     let after = match lost(&seen.after_repair.read).as_str() {
         "all" => "all".to_owned(),
-        "EIO where it was hit" => "all but what was hit".to_owned(),
+        "an error where it was hit" => "all but what was hit".to_owned(),
         other => other.to_owned(),
     };
     if seen.used.refused.is_some() {

@@ -34,8 +34,11 @@ pub(crate) struct Item {
     pub(crate) blobs: Vec<String>,
     /// Its hot file, below the store.
     pub(crate) hot: Option<String>,
-    /// Nothing but its hot file has its bytes.
+    /// Nothing but its hot file has its bytes, and nothing says what they were.
     pub(crate) only_hot: bool,
+    /// Its hot file has a mark, which counts after an end in order; after a kill only as long as its ctime is the one in it,
+    /// and any change made by a test is also one of that.
+    pub(crate) is_marked: bool,
 }
 
 /// A copy of a blob.
@@ -72,7 +75,9 @@ impl Truth {
             let inode = engine.names().lookup(dir, name.as_bytes()).unwrap();
             let content = *inode.content().unwrap();
             item.hot = content.hot().map(|hot| format!("hot/{:02x}/{hot:016x}", hot & 0xff));
-            item.only_hot = matches!(content, Content::Hot(_));
+            let marked = |hot| engine.names().hot_mark(hot).unwrap().is_some();
+            item.is_marked = matches!(content, Content::Hot(hot) if marked(hot));
+            item.only_hot = matches!(content, Content::Hot(_)) && !item.is_marked;
             contents.extend(content.sealed().map(|sealed| (item.id.clone(), sealed.id)));
         }
         engine.close_store(&Workers::none(&engine)).unwrap();
@@ -130,18 +135,31 @@ impl Truth {
         serde_json::from_slice(&fs::read(dir.join("truth.json")).unwrap()).unwrap()
     }
 
-    /// What may be lost when the store `before` became `after`.
-    pub(crate) fn hit(&self, before: &Path, after: &Path) -> BTreeSet<String> {
-        let mut files: HashMap<String, (Vec<u8>, Vec<u8>)> = HashMap::new();
+    /// Blobs of which some copy is as it was.
+    fn sound(&self, before: &Path, after: &Path) -> BTreeSet<&str> {
+        let mut files: HashMap<&str, (Vec<u8>, Vec<u8>)> = HashMap::new();
+        let read = |root: &Path, pack: &str| fs::read(root.join(pack)).unwrap_or_default();
         let mut sound = BTreeSet::new();
         for blob in &self.stored {
-            let read = |root: &Path| fs::read(root.join(&blob.pack)).unwrap_or_default();
-            let (old, new) = files.entry(blob.pack.clone()).or_insert_with(|| (read(before), read(after)));
+            let pack = blob.pack.as_str();
+            let (old, new) = files.entry(pack).or_insert_with(|| (read(before, pack), read(after, pack)));
             let at = blob.offset..blob.offset + blob.len;
             if new.get(at.clone()) == old.get(at) {
                 sound.insert(blob.id.as_str());
             }
         }
+        sound
+    }
+
+    /// Whether all copies of some blob were changed.
+    pub(crate) fn is_blob_lost(&self, before: &Path, after: &Path) -> bool {
+        let sound = self.sound(before, after);
+        self.stored.iter().any(|blob| !sound.contains(blob.id.as_str()))
+    }
+
+    /// What may be lost when the store `before` became `after`.
+    pub(crate) fn hit(&self, before: &Path, after: &Path) -> BTreeSet<String> {
+        let sound = self.sound(before, after);
         let is_hit = |item: &&Item| {
             let lost = item.blobs.iter().any(|blob| !sound.contains(blob.as_str()));
             lost || item.hot.as_ref().is_some_and(|hot| changed(before, after, hot))
@@ -150,9 +168,11 @@ impl Truth {
     }
 
     /// Items that nothing can tell from damaged ones: the bytes of their only copy were changed, and have no checksum.
-    pub(crate) fn unprotected(&self, before: &Path, after: &Path) -> BTreeSet<String> {
-        let is =
-            |item: &&Item| item.only_hot && item.hot.as_ref().is_some_and(|hot| changed(before, after, hot));
+    pub(crate) fn unprotected(&self, before: &Path, after: &Path, killed: bool) -> BTreeSet<String> {
+        let is = |item: &&Item| {
+            let unknown = item.only_hot || (item.is_marked && killed);
+            unknown && item.hot.as_ref().is_some_and(|hot| changed(before, after, hot))
+        };
         self.items.iter().filter(is).map(|item| item.id.clone()).collect()
     }
 
