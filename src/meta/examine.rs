@@ -77,6 +77,7 @@ pub(super) fn sources(dir: &Path, catalog: &Path) -> Result<Sources> {
     let position = usable(catalog, &mut broken)?;
     let mut sources = Sources { remains, export, catalog: position, broken };
     sources.judge_journal(dir);
+    sources.judge_exports(dir)?;
     // After a power cut the catalog may be ahead.
     if sources.remains.closed || last_boot == Some(journal::current_boot()?) {
         sources.judge_end(dir);
@@ -167,6 +168,18 @@ impl Sources {
                 true,
             );
         }
+    }
+
+    /// Whether there is one export where there were two: segments go only once there is a second one behind them. A
+    /// journal that a repair has made begins right behind its only one.
+    fn judge_exports(&mut self, dir: &Path) -> Result<()> {
+        let (exports, first) = (export::list(dir)?, self.remains.first_seq);
+        let only = exports.first().filter(|only| exports.len() == 1 && first > 1 && only.position >= first);
+        if let Some(only) = only {
+            let what = format!("{}: it is the only export, and there were two", only.path.display());
+            self.broken.push(Broken { part: Part::Export, what, is_lost: false });
+        }
+        Ok(())
     }
 
     /// Whether the journal has lost its end.

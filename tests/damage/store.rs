@@ -58,8 +58,12 @@ impl Template {
 
     pub(crate) fn build() -> Template {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let mut builder =
-            Builder { store: dir.path().join("clean"), files: BTreeMap::new(), saves: Vec::new() };
+        let mut builder = Builder {
+            store: dir.path().join("clean"),
+            files: BTreeMap::new(),
+            hot_of_late: BTreeMap::new(),
+            saves: Vec::new(),
+        };
         drop(Store::open(&builder.store, Path::new("/m")).unwrap());
         builder.sealed_without_copies();
         builder.deltas();
@@ -168,6 +172,7 @@ struct Builder {
     store: PathBuf,
     /// Live files by path, and whether only the killed store has them.
     files: BTreeMap<String, (Vec<u8>, bool)>,
+    hot_of_late: BTreeMap<String, String>,
     /// Versions: run, number, file, bytes.
     saves: Vec<(String, u32, String, Vec<u8>)>,
 }
@@ -295,6 +300,7 @@ impl Builder {
         for n in 0..8 {
             let path = format!("late/l{n}");
             self.put(&open, &path, format!("late file {n}").as_bytes());
+            self.hot_of_late.insert(path.clone(), crate::truth::hot_file(&open.engine, &path).unwrap());
             self.files.entry(path).and_modify(|(_, late)| *late = true);
         }
         // No end in order: this is what is there after a kill.
@@ -312,7 +318,10 @@ impl Builder {
 
     fn truth(&self, late: bool) -> Truth {
         let live = self.files.iter().filter(|(_, (_, is_late))| *is_late == late);
-        let live = live.map(|(path, _)| Item { id: path.clone(), late, ..Item::default() });
+        let live = live.map(|(path, _)| {
+            let hot = self.hot_of_late.get(path).cloned();
+            Item { id: path.clone(), late, only_hot: hot.is_some(), hot, ..Item::default() }
+        });
         let versions = self.saves.iter().filter(|_| !late).map(|(run, number, name, _)| Item {
             id: version_id(run, *number, name),
             version: Some((run.clone(), *number)),

@@ -70,11 +70,8 @@ impl Truth {
         }
         let mut contents = HashMap::new();
         for item in self.items.iter_mut().filter(|item| item.version.is_none() && !item.late) {
-            let (dir, name) = item.id.split_once('/').unwrap();
-            let dir = engine.names().lookup(ROOT, dir.as_bytes()).unwrap().ino;
-            let inode = engine.names().lookup(dir, name.as_bytes()).unwrap();
-            let content = *inode.content().unwrap();
-            item.hot = content.hot().map(|hot| format!("hot/{:02x}/{hot:016x}", hot & 0xff));
+            let content = content_of(&engine, &item.id);
+            item.hot = content.hot().map(hot_path);
             let marked = |hot| engine.names().hot_mark(hot).unwrap().is_some();
             item.is_marked = matches!(content, Content::Hot(hot) if marked(hot));
             item.only_hot = matches!(content, Content::Hot(_)) && !item.is_marked;
@@ -180,6 +177,21 @@ impl Truth {
     pub(crate) fn late(&self) -> BTreeSet<String> {
         self.items.iter().filter(|item| item.late).map(|item| item.id.clone()).collect()
     }
+}
+
+fn content_of(engine: &Engine, path: &str) -> Content {
+    let (dir, name) = path.split_once('/').unwrap();
+    let dir = engine.names().lookup(ROOT, dir.as_bytes()).unwrap().ino;
+    *engine.names().lookup(dir, name.as_bytes()).unwrap().content().unwrap()
+}
+
+fn hot_path(hot: u64) -> String {
+    format!("hot/{:02x}/{hot:016x}", hot & 0xff)
+}
+
+/// The hot file of a live file, below the store.
+pub(crate) fn hot_file(engine: &Engine, path: &str) -> Option<String> {
+    content_of(engine, path).hot().map(hot_path)
 }
 
 /// Where the bytes of an item are.

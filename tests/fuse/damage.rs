@@ -19,9 +19,8 @@ fn npy(seed: u64) -> Vec<u8> {
 /// Flips a bit of the stored form of `bytes` at `at`, in whichever pack has them.
 fn flip(store: &Path, bytes: &[u8], at: usize) {
     let packs = fs::read_dir(store.join("packs")).unwrap().map(|entry| entry.unwrap().path());
-    let find = |path: &PathBuf| {
-        fs::read(path).unwrap().windows(64).position(|window| window == &bytes[at..at + 64])
-    };
+    let find =
+        |path: &PathBuf| fs::read(path).unwrap().windows(64).position(|window| window == &bytes[at..at + 64]);
     let (path, offset) = packs.filter_map(|path| find(&path).map(|at| (path, at))).next().unwrap();
     let pack = open_rw(&path);
     let mut byte = [0];
