@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crate::base::clock::{Time, rfc3339};
-use crate::base::monitor::{Monitor, Silent};
+use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result};
 use crate::check::{Area, Findings};
 use crate::cli::{Daemon, Ready};
@@ -42,14 +42,21 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 pub struct Filesystem;
 
 impl Daemon for Filesystem {
-    fn serve(&self, options: &MountOptions, store: &Path, mountpoint: &Path, ready: Ready<'_>) -> Result<()> {
+    fn serve(
+        &self,
+        options: &MountOptions,
+        store: &Path,
+        mountpoint: &Path,
+        ready: Ready<'_>,
+        progress: &dyn Monitor,
+    ) -> Result<()> {
         let store = Store::open(store, mountpoint)?;
         let root = store.layout.root().to_owned();
         let owner = caller();
         let mut options = options.clone();
         options.hot = Some(hot_place::settle(&store.layout, options.hot.as_deref())?);
         let options = &options;
-        let engine = Engine::start(&root, engine_options(options, &root, mountpoint)?, owner, &Silent)?;
+        let engine = Engine::start(&root, engine_options(options, &root, mountpoint)?, owner, progress)?;
         let mounted = Mounted::new(engine.clone(), &mount_spec(options, &root, mountpoint))?;
         let workers = Workers::start(&engine)?;
         let unmounter = mounted.unmounter();

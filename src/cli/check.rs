@@ -128,6 +128,7 @@ fn summary(checked: &Checked) -> String {
         checked.hot_files,
         match checked.findings.len() {
             0 => "no damage".to_owned(),
+            1 => "1 finding".to_owned(),
             number => format!("{number} findings"),
         }
     )
@@ -140,7 +141,8 @@ fn verdict(number: u64, checked: &Checked) -> String {
         (true, 0) => "nothing of it can be mended",
         (true, _) => "unmount the store and run: ckptfs check --repair STORE",
     };
-    format!("{number} findings, {} lost; {cure}", ByteSize(checked.lost_bytes).display().iec())
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} finding{plural}, {} lost; {cure}", ByteSize(checked.lost_bytes).display().iec())
 }
 
 #[cfg(test)]

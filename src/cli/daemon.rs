@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Daemon;
 use super::mount::Plan;
+use crate::base::monitor::Monitor;
 use crate::base::{IoContext, Result};
 use crate::control::server::Server;
 use crate::control::{Handler, Leave};
@@ -25,7 +26,12 @@ const END_WITHIN: Duration = Duration::from_millis(9500);
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// Runs `daemon` in this process; calls `ready` once the mount is usable, returns when it is gone.
-pub(super) fn serve(plan: &Plan, daemon: &dyn Daemon, ready: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn serve(
+    plan: &Plan,
+    daemon: &dyn Daemon,
+    progress: &dyn Monitor,
+    ready: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let (store, mountpoint) = (plan.layout.root(), plan.mountpoint.as_path());
     start_log();
     raise_open_files();
@@ -37,7 +43,7 @@ pub(super) fn serve(plan: &Plan, daemon: &dyn Daemon, ready: impl FnOnce() -> Re
         tracing::info!("{} is mounted at {}", store.display(), mountpoint.display());
         ready()
     });
-    let served = daemon.serve(&plan.options, store, mountpoint, usable);
+    let served = daemon.serve(&plan.options, store, mountpoint, usable, progress);
     if let Some(server) = &server {
         server.end(DRAIN);
     }

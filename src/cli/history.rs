@@ -146,7 +146,9 @@ impl Place {
 impl Place {
     /// Files that root made in the store of somebody else would shut its owner out of it.
     fn refuse_stranger(&self) -> Outcome {
-        let owner = std::fs::metadata(&self.store).context("look at", &self.store)?.uid();
+        // Of a store that has lost this file the folder's owner counts.
+        let format = std::fs::metadata(Layout::new(&self.store).format());
+        let owner = format.or_else(|_| std::fs::metadata(&self.store)).context("look at", &self.store)?.uid();
         if owner == rustix::process::geteuid().as_raw() {
             return Ok(());
         }

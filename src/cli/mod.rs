@@ -48,8 +48,16 @@ pub type Ready<'a> = Box<dyn FnOnce(Arc<dyn Handler>) -> Result<()> + 'a>;
 /// The filesystem, as the command line sees it.
 pub trait Daemon {
     /// Locks and opens `store` (absolute; made if it is not there), mounts it at `mountpoint` (absolute), calls `ready`
-    /// once it is usable, and returns when the mount is gone, everything is durable and the lock is free.
-    fn serve(&self, options: &MountOptions, store: &Path, mountpoint: &Path, ready: Ready<'_>) -> Result<()>;
+    /// once it is usable, and returns when the mount is gone, everything is durable and the lock is free. `progress` hears
+    /// of a recovery that takes long.
+    fn serve(
+        &self,
+        options: &MountOptions,
+        store: &Path,
+        mountpoint: &Path,
+        ready: Ready<'_>,
+        progress: &dyn Monitor,
+    ) -> Result<()>;
 
     /// Locks and opens `store`, which is there and not mounted, does what `command` asks, and closes the store in order.
     fn execute(

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::failure::{Failure, Outcome};
+use super::progress::Progress;
 use super::{Daemon, background, daemon, locate, options, preflight};
 use crate::base::machine::Machine;
 use crate::engine::layout::Layout;
@@ -59,7 +60,12 @@ pub(super) fn run(matches: &ArgMatches, args: &[OsString], daemon: &dyn Daemon) 
     }
     let plan = plan(matches)?;
     if matches.get_flag("foreground") {
-        return Ok(daemon::serve(&plan, daemon, || Ok(()))?);
+        let progress = Progress::patient();
+        let ready = || {
+            progress.finish();
+            Ok(())
+        };
+        return Ok(daemon::serve(&plan, daemon, &progress, ready)?);
     }
     background::launch(&plan, args)
 }

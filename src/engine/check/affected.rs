@@ -40,7 +40,7 @@ impl Engine {
         Ok(())
     }
 
-    fn version_text(&self, run: RunId, version: &Version) -> String {
+    pub(super) fn version_text(&self, run: RunId, version: &Version) -> String {
         let path = self.run(run).map_or_else(|| version.path.clone(), |run| self.run_path(&run));
         format!("run {} version {:06}", if path.is_empty() { "/" } else { &path }, version.number)
     }
@@ -54,28 +54,30 @@ impl Engine {
         damage: &mut Damage,
     ) -> Result<()> {
         let of = self.version_text(run, version);
-        let (mut first, mut paths, mut lost) = (None, 0_u64, 0_u64);
+        let (mut told, mut paths, mut lost) = (Vec::new(), 0_u64, 0_u64);
         roots.affected(&version.tree, &mut |path, bytes, why| {
             let path = if path.is_empty() { "all of it".to_owned() } else { path_text(path) };
             paths += 1;
             lost += bytes;
             if paths <= TOLD_MAX {
-                let what = format!("{of}: {path}: {why}");
-                let repair = Some(REPAIR_VERSION.to_owned());
-                checked.findings.push(Finding { area: Area::Version, what, lost_bytes: bytes, repair });
-            } else {
-                checked.findings.more += 1;
+                told.push((path, bytes, why.to_owned()));
             }
-            first.get_or_insert(path);
         })?;
-        checked.lost_bytes += lost;
-        if let Some(first) = first {
-            let why = match paths {
-                1 => format!("{first} is damaged in the store"),
-                _ => format!("{first} and {} more are damaged in the store", paths - 1),
-            };
-            damage.versions.push((run, version.number, why));
+        let Some((first, ..)) = told.first() else { return Ok(()) };
+        let why = match paths {
+            1 => format!("{first} is damaged in the store"),
+            _ => format!("{first} and {} more are damaged in the store", paths - 1),
+        };
+        // What a repair has said of it already it cannot say again.
+        let is_marked = !version.valid && version.why.contains(&why);
+        for (path, lost_bytes, why) in told {
+            let what = format!("{of}: {path}: {why}");
+            let repair = (!is_marked).then(|| REPAIR_VERSION.to_owned());
+            checked.findings.push(Finding { area: Area::Version, what, lost_bytes, repair });
         }
+        checked.findings.more += paths.saturating_sub(TOLD_MAX);
+        checked.lost_bytes += lost;
+        damage.versions.push((run, version.number, why));
         Ok(())
     }
 

@@ -126,7 +126,7 @@ impl Engine {
         let still = self.lost_now()?;
         for (run, number, why) in still.versions {
             let mut is_new = false;
-            self.change_version(run, number, |version| {
+            let version = self.change_version(run, number, |version| {
                 is_new = version.valid || !version.why.contains(&why);
                 version.valid = false;
                 version.why.retain(|other| *other != why);
@@ -134,7 +134,7 @@ impl Engine {
                 Ok(())
             })?;
             if is_new {
-                done.push(format!("run {run} version {number:06} is marked: {why}"));
+                done.push(format!("{} is marked: {why}", self.version_text(run, &version)));
             }
         }
         let ops: Vec<_> = still.roots.iter().map(|id| (keys::lost_root(id), Some(Vec::new()))).collect();
