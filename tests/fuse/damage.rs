@@ -30,7 +30,7 @@ fn flip(store: &Path, bytes: &[u8], at: usize) {
 
 #[test]
 fn a_damaged_version_fails_where_it_is_hit_and_the_check_and_the_repair_name_it() {
-    let mount = Mount::new("on");
+    let mount = Mount::with(&["settle=1h", "hot_cache=0", "passthrough=on"]);
     let run = mount.path("exp");
     fs::create_dir(&run).unwrap();
     let text = |path: &Path| path.to_str().unwrap().to_owned();
@@ -39,7 +39,7 @@ fn a_damaged_version_fails_where_it_is_hit_and_the_check_and_the_repair_name_it(
         fs::write(run.join("model.npy"), bytes).unwrap();
         assert!(ckptfs(&["snapshot", &text(&run)]).status.success());
     }
-    mount.all_sealed();
+    eventually("no hot file is left", || mount.number("/hot_files") == 0);
     eventually("it unmounts", || mount.unmount().status.success());
     flip(&mount.store(), &saves[0], 3 << 19);
     mount.mount();
