@@ -237,7 +237,7 @@ impl Reader {
 
 /// A new save goes all its way, and gives what was written.
 fn write_and_seal(engine: &Arc<Engine>) -> Result<()> {
-    let bytes = store::npy(900);
+    let bytes = crate::bytes::npy(900);
     let dir = match engine.names().entry(ROOT, b"new")? {
         Some(entry) => entry.ino,
         None => engine.names().mkdir(ROOT, b"new", 0o755, ME)?.ino,
