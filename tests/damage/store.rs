@@ -19,6 +19,7 @@ use ckptfs::namespace::Caller;
 use tempfile::TempDir;
 
 use crate::bytes::{floats, noise, npy};
+use crate::places::files;
 use crate::truth::{Item, Truth};
 
 pub(crate) const ME: Caller = Caller { uid: 0, gid: 0 };
@@ -225,8 +226,11 @@ impl Builder {
         options.meta.checkpoint_after = Duration::from_millis(20);
         let open = self.open(true, options);
         let began = Instant::now();
-        let (mut round, exports, logs) =
-            (0, |store: &Path| count(store, "export"), |store: &Path| count(store, "log"));
+        let (mut round, exports, logs) = (
+            0,
+            |store: &Path| files(store, "journal", ".export").len(),
+            |store: &Path| files(store, "journal", ".log").len(),
+        );
         while exports(&self.store) < 2 || logs(&self.store) < 3 || round < 3 {
             assert!(began.elapsed() < LONG, "no two exports");
             let dir = Self::dir(&open, "changes");
@@ -292,12 +296,4 @@ impl Builder {
 /// How a file of a version is called here.
 fn version_id(run: &str, number: u32, name: &str) -> String {
     format!("{run}@{number}/{name}")
-}
-
-/// Files in the journal of that ending.
-fn count(store: &Path, ending: &str) -> usize {
-    let files = fs::read_dir(store.join("journal")).unwrap();
-    files
-        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|found| found == ending))
-        .count()
 }
