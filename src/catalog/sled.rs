@@ -10,6 +10,7 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use ::sled::{Batch, Config, Db, IVec, Mode};
 
@@ -19,6 +20,9 @@ use crate::base::{Error, IoContext, Result, durable};
 
 const CATALOG_VERSION: u32 = 1;
 const CACHE_BYTES: u64 = 64 << 20;
+/// How long a database that was closed a moment ago may still be locked.
+const LOCKED_MAX: Duration = Duration::from_secs(5);
+const LOCKED_POLL: Duration = Duration::from_millis(5);
 const POSITION_KEY: &[u8] = &[0];
 const ENTRY_PREFIX: u8 = 1;
 
@@ -42,10 +46,17 @@ impl SledStore {
             .cache_capacity(CACHE_BYTES)
             .mode(Mode::HighThroughput)
             .flush_every_ms(None);
-        let db = match catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Ok(Ok(db)) => db,
-            Ok(Err(error)) => return Err(failure_of(dir, error)),
-            Err(_) => return Err(Error::damaged(dir, "catalog: sled panicked when it was opened")),
+        let began = Instant::now();
+        let db = loop {
+            match catch_unwind(AssertUnwindSafe(|| config.open())) {
+                Ok(Ok(db)) => break db,
+                // A thread of sled's may hold what was closed a moment ago; the store's own lock keeps others out.
+                Ok(Err(error)) if is_locked(&error) && began.elapsed() < LOCKED_MAX => {
+                    std::thread::sleep(LOCKED_POLL);
+                }
+                Ok(Err(error)) => return Err(failure_of(dir, error)),
+                Err(_) => return Err(Error::damaged(dir, "catalog: sled panicked when it was opened")),
+            }
         };
         let file_path = dir.join("db");
         let file = File::open(&file_path).context("open", &file_path)?;
@@ -185,6 +196,11 @@ fn envelope_crc(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), value)
 }
 
+/// Sled tells this one in words alone.
+fn is_locked(error: &::sled::Error) -> bool {
+    matches!(error, ::sled::Error::Io(source) if source.to_string().contains("could not acquire lock"))
+}
+
 /// A failed system call is told as such (a full disk is no damage); all else is a catalog to rebuild.
 fn failure_of(dir: &Path, error: ::sled::Error) -> Error {
     match error {
@@ -203,4 +219,23 @@ fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
         *last += 1;
     }
     Some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_still_locked_by_one_that_was_closed_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(SledStore::open(dir.path()).unwrap());
+        let held = File::open(dir.path().join("db")).unwrap();
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let late = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(held);
+        });
+        assert!(SledStore::open(dir.path()).is_ok(), "it is no damage");
+        late.join().unwrap();
+    }
 }

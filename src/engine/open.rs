@@ -4,6 +4,8 @@
 //! state is locked, its epoch raised (a seal in progress is void), the record says that the hot file
 //! is the content again, and only then the open is answered.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use parking_lot::MutexGuard;
@@ -73,10 +75,23 @@ impl Engine {
         self.make_with_hot(parent, name, mode, caller).map(|(inode, _)| inode)
     }
 
+    /// A new, empty hot file. A number under which there is one already is passed over: the record that gave it out is
+    /// lost, and the bytes may be all that is left of a file.
+    pub(super) fn new_hot_file(&self) -> Result<(HotId, File)> {
+        loop {
+            let id = self.ns.next_hot()?;
+            match self.hot.create(id) {
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
+                    tracing::warn!("hot file {id:016x} is there, and no record names it; it is left alone");
+                }
+                file => return file.map(|file| (id, file)),
+            }
+        }
+    }
+
     fn make_with_hot(&self, parent: Ino, name: &[u8], mode: u32, caller: Caller) -> Result<(Inode, HotFile)> {
         self.check_writable()?;
-        let id = self.ns.next_hot()?;
-        let file = self.hot.create(id)?;
+        let (id, file) = self.new_hot_file()?;
         match self.ns.create(parent, name, mode, caller, id, sqlite::is_name(name)) {
             Ok(inode) => Ok((inode, HotFile { id, file, writable: false })),
             Err(error) => {
@@ -266,8 +281,7 @@ impl Engine {
 
     /// Fills a new hot file from chunks and makes it durable: the record will name it instead of them.
     fn hydrate(&self, inode: &Inode, sealed: &Sealed) -> Result<HotId> {
-        let id = self.ns.next_hot()?;
-        drop(self.hot.create(id)?);
+        let (id, _) = self.new_hot_file()?;
         let filled = self.fill(id, inode, sealed);
         if filled.is_err() {
             self.hot.delete(id)?;
@@ -306,8 +320,7 @@ impl Engine {
                 Ok(Content::Hot(id))
             }
             None => {
-                let id = self.ns.next_hot()?;
-                drop(self.hot.create(id)?);
+                let (id, _) = self.new_hot_file()?;
                 self.cache.remove(live.ino);
                 let empty = self.turn_hot(live, state, id, true)?;
                 debug_assert_ne!(empty, content);

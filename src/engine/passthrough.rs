@@ -17,8 +17,7 @@ impl Engine {
         &self,
         register: impl FnOnce(&std::fs::File) -> io::Result<()>,
     ) -> Result<Option<String>> {
-        let id = self.ns.next_hot()?;
-        drop(self.hot.create(id)?);
+        let (id, _) = self.new_hot_file()?;
         let file = self.hot.open_read(id)?;
         let leases = lease::supported(&file);
         let registered = register(&file);

@@ -180,7 +180,14 @@ impl Engine {
             }
         }
         for (id, ino) in self.ns.hot_files(HotState::Cache)? {
-            self.cache.add(ino, self.hot.attr(id).map_or(0, |attr| attr.blocks.saturating_mul(512)));
+            match self.hot.attr(id) {
+                Ok(attr) => self.cache.add(ino, attr.blocks.saturating_mul(512)),
+                // The chunks have the bytes.
+                Err(error) => {
+                    self.report(&error, "find a hot copy");
+                    self.drop_copy(ino)?;
+                }
+            }
         }
         Ok(())
     }

@@ -80,7 +80,15 @@ impl Engine {
         for ino in self.queue.waiting() {
             let Some(inode) = self.ns.find(ino)? else { continue };
             let Some(Content::Hot(hot)) = inode.content().copied() else { continue };
-            if self.hot.attr(hot)?.size >= SMALL_MAX_BYTES && self.ns.hot_is(HotState::Small, hot)? {
+            let size = match self.hot.attr(hot) {
+                Ok(attr) => attr.size,
+                // A file that is lost does not keep the others from being closed in order.
+                Err(error) => {
+                    self.report(&error, "look at a hot file");
+                    continue;
+                }
+            };
+            if size >= SMALL_MAX_BYTES && self.ns.hot_is(HotState::Small, hot)? {
                 self.ns.set_content(ino, HotState::Unsealed, |_| Ok(()))?;
             }
         }

@@ -33,7 +33,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What the checkpoint thread knows and is told.
 pub(super) struct State {
     stop: bool,
-    /// The journal does not reach back to its newest export, or to its beginning: only the catalog has it all.
+    /// The journal does not reach back to its newest export, or to its beginning, or has lost its end: only the catalog has
+    /// it all.
     is_cut_off: bool,
     /// The errno of the last checkpoint if it failed.
     failing: Option<i32>,
@@ -55,7 +56,8 @@ impl State {
             Some(newest) => std::fs::metadata(&newest.path).context("stat", &newest.path)?.len(),
             None => 0,
         };
-        let is_cut_off = export_position + 1 < found.contiguous_from;
+        let has_lost_its_end = position > found.last_seq.max(export_position);
+        let is_cut_off = export_position + 1 < found.contiguous_from || has_lost_its_end;
         let bytes_before = if is_cut_off { u64::MAX / 2 } else { found.bytes.saturating_sub(export_bytes) };
         Ok(State {
             stop: false,

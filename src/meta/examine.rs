@@ -11,7 +11,7 @@ use crate::base::{Error, Result, durable};
 use crate::catalog::{Pair, SledStore, Store};
 use crate::journal::export::{self, Export};
 use crate::journal::remains::{self, Remains};
-use crate::journal::{Body, Op};
+use crate::journal::{self, Body, Op};
 
 /// Entries of the catalog that are read at once.
 const PAGE: usize = 4096;
@@ -66,12 +66,22 @@ pub fn examine(dir: &Path, catalog: &Path) -> Result<Vec<Broken>> {
 }
 
 pub(super) fn sources(dir: &Path, catalog: &Path) -> Result<Sources> {
-    let mut broken = Vec::new();
-    let remains = remains::read(dir, &mut |_| Ok(()))?;
+    let (mut broken, mut last_boot) = (Vec::new(), None);
+    let remains = remains::read(dir, &mut |record| {
+        if let Body::Opened { boot, .. } = record.body {
+            last_boot = Some(boot);
+        }
+        Ok(())
+    })?;
     let export = exports(dir, &mut broken)?;
     let position = usable(catalog, &mut broken)?;
     let mut sources = Sources { remains, export, catalog: position, broken };
     sources.judge_journal(dir);
+    sources.judge_exports(dir)?;
+    // After a power cut the catalog may be ahead.
+    if sources.remains.closed || last_boot == Some(journal::current_boot()?) {
+        sources.judge_end(dir);
+    }
     sources.hold_catalog_against_journal(dir, catalog)?;
     Ok(sources)
 }
@@ -157,6 +167,31 @@ impl Sources {
                 ),
                 true,
             );
+        }
+    }
+
+    /// Whether there is one export where there were two: segments go only once there is a second one behind them. A
+    /// journal that a repair has made begins right behind its only one.
+    fn judge_exports(&mut self, dir: &Path) -> Result<()> {
+        let (exports, first) = (export::list(dir)?, self.remains.first_seq);
+        let only = exports.first().filter(|only| exports.len() == 1 && first > 1 && only.position >= first);
+        if let Some(only) = only {
+            let what = format!("{}: it is the only export, and there were two", only.path.display());
+            self.broken.push(Broken { part: Part::Export, what, is_lost: false });
+        }
+        Ok(())
+    }
+
+    /// Whether the journal has lost its end.
+    fn judge_end(&mut self, dir: &Path) {
+        let last = self.remains.last_seq;
+        if let Some(position) = self.catalog.filter(|position| self.remains.segments > 0 && *position > last)
+        {
+            let what = format!(
+                "{}: it ends at record {last}; those up to {position} are not there, and only the catalog holds them",
+                dir.display()
+            );
+            self.broken.push(Broken { part: Part::Journal, what, is_lost: false });
         }
     }
 

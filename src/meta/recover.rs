@@ -127,7 +127,8 @@ impl<'a> Work<'a> {
             return Err(Error::damaged(self.dir, "journal: all of its segments are missing"));
         }
         if position > found.last_seq {
-            return Ok(Err(format!("it is at {position}, the journal ends at {}", found.last_seq)));
+            drop(store);
+            return self.open_ahead(position, found).map(|store| Ok((store, position)));
         }
         if position + 1 < found.contiguous_from {
             return Ok(Err(format!("it is at {position}, the journal begins at {}", found.contiguous_from)));
@@ -136,6 +137,17 @@ impl<'a> Work<'a> {
             return Ok(Err("it has outgrown what it holds".into()));
         }
         Ok(Ok((store, position)))
+    }
+
+    /// The catalog, which is ahead of the journal although the machine did not go down: then the journal has lost its end,
+    /// and what the catalog holds counts, if it is sound in all its records. Nothing else has it: it is exported at once.
+    fn open_ahead(&self, position: u64, found: &Scan) -> Result<SledStore> {
+        let what = format!("journal: it ends at record {}, the catalog is at {position}", found.last_seq);
+        if super::examine::sources(self.dir, self.catalog)?.catalog != Some(position) {
+            return Err(Error::damaged(self.dir, what));
+        }
+        tracing::warn!("damaged {what}; the catalog holds what is lost there");
+        SledStore::open(self.catalog)
     }
 
     fn is_outgrown(&self, store: &SledStore) -> Result<bool> {

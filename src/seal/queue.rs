@@ -30,7 +30,7 @@ struct State {
     /// When each is due, and since when it has waited.
     at: HashMap<Ino, (Instant, Instant)>,
     sealed_before: HashMap<Ino, u32>,
-    /// How long a file that is still open or mapped by somebody waited last.
+    /// How long a file that is still open or mapped by somebody, or that could not be sealed, waited last.
     refused: HashMap<Ino, Duration>,
     working: usize,
     stopped: bool,
@@ -49,9 +49,11 @@ impl SealQueue {
         }
     }
 
-    /// `ino` was not at rest, or could not be sealed: again after `wait`.
+    /// `ino` was not at rest, or could not be sealed: again after `wait`, in a hurry too.
     pub fn again(&self, ino: Ino, wait: Duration) {
-        if self.state.lock().insert(ino, Instant::now() + wait) {
+        let mut state = self.state.lock();
+        state.refused.insert(ino, wait);
+        if state.insert(ino, Instant::now() + wait) {
             self.changed.notify_one();
         }
     }
@@ -128,8 +130,8 @@ impl SealQueue {
         self.changed.notify_all();
     }
 
-    /// From now on all files are due at once, or no longer so. One that somebody can still write is tried at
-    /// once too, but only once: then it waits as it does otherwise.
+    /// From now on all files are due at once, or no longer so. One that somebody can still write, or that cannot be
+    /// sealed, is tried at once too, but only once: then it waits as it does otherwise.
     pub fn hurry(&self, on: bool) {
         let mut state = self.state.lock();
         state.hurry = on;
@@ -216,6 +218,8 @@ mod tests {
         assert_eq!((queue.take_now(), queue.take_now()), (Some(2), None));
         queue.hurry(true);
         assert_eq!(queue.take_now(), Some(1));
+        queue.again(1, Duration::from_secs(3600));
+        assert_eq!(queue.take_now(), None, "one that cannot be sealed is not tried for ever");
     }
 
     #[test]

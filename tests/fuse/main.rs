@@ -18,6 +18,7 @@ mod common;
 mod commands;
 mod costs;
 mod daemon;
+mod damage;
 mod history;
 mod killed;
 mod modes;

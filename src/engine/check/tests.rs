@@ -34,8 +34,11 @@ fn close(world: World) {
     world.engine.close_store(&world.workers).unwrap();
 }
 
+/// As `ckptfs check` does it: nothing works in the background, which would mend what is to be found.
 fn check(dir: &Path, read_data: bool) -> Checked {
-    let world = open(dir);
+    let options = crate::engine::Options { hot_cache_bytes: 1 << 30, ..options(1) };
+    let engine = crate::engine::Engine::start(dir, options, world::ME, &Silent).unwrap();
+    let world = World { workers: crate::engine::workers::Workers::none(&engine), engine };
     let checked = world.engine.check(read_data, &Silent).unwrap();
     close(world);
     checked

@@ -35,8 +35,7 @@ impl Engine {
 
     /// A new hot file with the bytes and times of another: extents are shared where the disk can.
     pub(super) fn copy_hot(&self, from: HotId) -> Result<HotId> {
-        let to = self.ns.next_hot()?;
-        drop(self.hot.create(to)?);
+        let (to, _) = self.new_hot_file()?;
         let copied = self.fill_copy(from, to);
         if copied.is_err() {
             self.hot.delete(to)?;

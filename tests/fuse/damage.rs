@@ -1,0 +1,84 @@
+//! A store that is damaged below its mount, as its user meets it: what fails, what the check says, what a repair leaves.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::common::*;
+
+const LEN: usize = 3 << 20;
+
+/// A checkpoint whose bytes nothing compresses.
+fn npy(seed: u64) -> Vec<u8> {
+    let mut header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({LEN},), }}").into_bytes();
+    header.resize(117, b' ');
+    header.push(b'\n');
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], &header, &noise(LEN, seed)].concat()
+}
+
+/// Flips a bit of the stored form of `bytes` at `at`, in whichever pack has them.
+fn flip(store: &Path, bytes: &[u8], at: usize) {
+    let packs = fs::read_dir(store.join("packs")).unwrap().map(|entry| entry.unwrap().path());
+    let find =
+        |path: &PathBuf| fs::read(path).unwrap().windows(64).position(|window| window == &bytes[at..at + 64]);
+    let (path, offset) = packs.filter_map(|path| find(&path).map(|at| (path, at))).next().unwrap();
+    let pack = open_rw(&path);
+    let mut byte = [0];
+    pack.read_exact_at(&mut byte, offset as u64).unwrap();
+    pack.write_all_at(&[byte[0] ^ 1], offset as u64).unwrap();
+}
+
+#[test]
+fn a_damaged_version_fails_where_it_is_hit_and_the_check_and_the_repair_name_it() {
+    let mount = Mount::with(&["settle=1h", "hot_cache=0", "passthrough=on"]);
+    let run = mount.path("exp");
+    fs::create_dir(&run).unwrap();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let saves = [npy(1), npy(2)];
+    for bytes in &saves {
+        fs::write(run.join("model.npy"), bytes).unwrap();
+        assert!(ckptfs(&["snapshot", &text(&run)]).status.success());
+    }
+    eventually("no hot file is left", || mount.number("/hot_files") == 0);
+    eventually("it unmounts", || mount.unmount().status.success());
+    flip(&mount.store(), &saves[0], 3 << 19);
+    mount.mount();
+
+    let of = |version: &str| run.join(".snapshots").join(version).join("model.npy");
+    let file = File::open(of("000001")).unwrap();
+    let piece = |at: usize| {
+        let mut piece = vec![0; 4096];
+        file.read_exact_at(&mut piece, at as u64).map(|()| piece)
+    };
+    assert_eq!(piece(3 << 19).unwrap_err().raw_os_error(), Some(libc::EIO));
+    for at in [0, LEN - 4096] {
+        same(&piece(at).unwrap(), &saves[0][at..at + 4096]);
+    }
+    drop(file);
+    assert_bytes(&of("latest"), &saves[1]);
+    assert_bytes(&run.join("model.npy"), &saves[1]);
+
+    let checked = ckptfs(&["check", "--read-data", &text(&mount.root())]);
+    let found = String::from_utf8(checked.stdout).unwrap();
+    assert_eq!(checked.status.code(), Some(3), "{found}");
+    assert!(found.contains("run exp version 000001: model.npy"), "{found}");
+    assert!(!found.contains("version 000002"), "{found}");
+    let refused = ckptfs(&["check", "--repair", &text(&mount.root())]);
+    assert_eq!(refused.status.code(), Some(1));
+    let why = said(&refused);
+    assert!(why.contains("unmount it first") && why.trim_end().lines().count() == 1, "{why}");
+
+    eventually("it unmounts", || mount.unmount().status.success());
+    let repaired = ckptfs(&["check", "--repair", &text(&mount.store())]);
+    let done = String::from_utf8(repaired.stdout).unwrap();
+    assert_eq!(repaired.status.code(), Some(3), "what is lost is left: {done}");
+    assert!(done.contains("version 000001 is marked"), "{done}");
+    mount.mount();
+    assert_bytes(&of("latest"), &saves[1]);
+    let file = File::open(of("000001")).unwrap();
+    let mut begin = vec![0; 4096];
+    file.read_exact_at(&mut begin, 0).unwrap();
+    same(&begin, &saves[0][..4096]);
+    drop(file);
+    mount.no_faults();
+}
