@@ -84,6 +84,7 @@ tier_crash() {
     need_fuse
     need_root "passthrough needs CAP_SYS_ADMIN"
     if [ "$ALL" = yes ]; then scripts/crash.sh 200; else scripts/crash.sh 30; fi
+    if [ "$ALL" = yes ]; then scripts/powercut.sh 20; else scripts/powercut.sh 5 ext4; fi
 }
 
 tier_container() {

@@ -30,8 +30,10 @@ def is_mounted(path: pathlib.Path) -> bool:
 
 
 def answers(path: pathlib.Path) -> bool:
+    """Asks the daemon first: what answers is no dead mount, and if it is no mount at all, it is on the parent's device."""
     try:
-        return is_mounted(path) and bool(os.statvfs(path))
+        os.statvfs(path)
+        return os.stat(path).st_dev != os.stat(path.parent).st_dev
     except OSError:
         return False
 

@@ -58,6 +58,8 @@ fn start_log() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // Else a log that cannot be written, on a full disk, ends the thread that has something to say.
+        .log_internal_errors(false)
         .try_init();
     if started.is_err() {
         tracing::debug!("this process has a log already");

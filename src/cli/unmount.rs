@@ -50,7 +50,15 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
             Ok(())
         };
     }
-    match store.as_deref().map(Client::connect).transpose()?.flatten() {
+    let client = match store.as_deref().map(Client::connect).transpose() {
+        Err(error) if !wait => {
+            // The store's disk does not answer any more: the mount need not stay for it.
+            tell(&format!("{error}; unmounting without asking the daemon"));
+            None
+        }
+        client => client?.flatten(),
+    };
+    match client {
         Some(client) => ask(client, &mount, wait),
         None if wait => Err(Failure::Failed(format!(
             "{} has no control socket to ask; leave --wait out",

@@ -129,6 +129,9 @@ pub struct Engine {
     kept: kept::KeptPages,
     /// Files whose quiet cannot be proved as long as this mount lives: they stay hot.
     unprovable: Mutex<HashSet<Ino>>,
+    /// Files that were hot when the machine went down: their bytes are all there only if somebody had synced them. What
+    /// truncates one ends that.
+    doubted: Mutex<HashSet<Ino>>,
     queue: SealQueue,
     passthrough: AtomicBool,
     closing: AtomicBool,

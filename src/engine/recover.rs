@@ -64,6 +64,7 @@ impl Engine {
             doubts: super::doubt::Doubts::new(ns_floor, !unclean),
             kept: kept::KeptPages::default(),
             unprovable: Mutex::default(),
+            doubted: Mutex::default(),
             queue: SealQueue::default(),
             passthrough: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -127,6 +128,9 @@ impl Engine {
         }
         for id in present.iter().filter(|id| !named.contains_key(id)) {
             self.hot.delete(*id)?;
+        }
+        if rebooted {
+            self.doubted.lock().extend(named.values());
         }
         for (id, ino) in named.into_iter().filter(|(id, _)| !present.contains(id)) {
             if rebooted {

@@ -218,3 +218,35 @@ fn a_power_cut_drops_a_hot_copy_and_the_moment_sees_what_was_sealed_of_it() {
     let version = build(&world.engine);
     assert_eq!(world.read(&version, &["a.npy"]).unwrap(), npy(1));
 }
+
+/// What has come to rest makes a version.
+fn settle(world: &World) -> Version {
+    world.engine.finish_versions("quiet", Duration::ZERO).unwrap();
+    build(&world.engine)
+}
+
+#[test]
+fn what_was_hot_when_the_machine_went_down_makes_no_good_version_until_it_is_saved_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_after_boot(dir.path(), 1);
+    world.save(ROOT, "a.npy", &npy(1));
+    world.save(ROOT, "b.json", b"");
+    world.engine.sync_names().unwrap();
+    drop(world);
+    let world = open_after_boot(dir.path(), 2);
+    let found = settle(&world);
+    let doubted = |name: &str| found.why.iter().any(|why| why.starts_with(name) && why.contains("went down"));
+    assert!(!found.complete && doubted("a.npy: ") && doubted("b.json: "), "{:?}", found.why);
+    world.save(ROOT, "a.npy", &npy(2));
+    assert!(settle(&world).is_good());
+}
+
+#[test]
+fn what_was_hot_when_the_daemon_was_killed_makes_a_good_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_after_boot(dir.path(), 1);
+    world.save(ROOT, "a.npy", &npy(1));
+    drop(world);
+    let world = open_after_boot(dir.path(), 1);
+    assert!(settle(&world).is_good());
+}

@@ -214,6 +214,10 @@ impl<'a> Walk<'a> {
         path: Vec<Vec<u8>>,
         file: &Resolved,
     ) -> Result<(u8, Soundness)> {
+        if self.engine.doubted.lock().contains(&inode.ino) {
+            let path = String::from_utf8_lossy(&path.join(&b'/')).into_owned();
+            self.missing.push(format!("{path}: the machine went down before it was known to be durable"));
+        }
         let source: Box<dyn formats::Source> = match file.hot {
             Some(hot) => Box::new(self.engine.hot_source(hot)?),
             None => Box::new(self.engine.sealed_source(file.sealed.id, file.sealed.size)),

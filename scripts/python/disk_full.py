@@ -1,0 +1,74 @@
+"""Cases of disk_faults.py about disks that are full."""
+
+import errno
+import os
+import pathlib
+import time
+
+from disk_bed import Bed, check, fails, put, same
+
+MIB = 1 << 20
+SAVES, SAVE_BYTES = 100, 200 * MIB
+
+
+def trains_for_ever(bed: Bed) -> None:
+    """200 MiB saved over and over on 2 GiB: no save fails, and the newest versions hold what was saved."""
+    run = bed.mount("settle=300ms") / "run"
+    run.mkdir()
+    data = b""
+    for step in range(SAVES):
+        data = os.urandom(SAVE_BYTES)
+        put(run / "model.tmp", data)
+        os.rename(run / "model.tmp", run / "model.bin")
+        # A step of training.
+        time.sleep(1)
+    same(run / "model.bin", data)
+    latest = run / ".snapshots/newest/model.bin"
+    check(latest.stat().st_size == SAVE_BYTES and latest.read_bytes() != b"", "the newest version is not whole")
+    bed.mounts.unmount()
+
+
+def fill(path: pathlib.Path) -> None:
+    """Takes what is left, to the last byte; a disk that has no room for a name is full already."""
+    for size in (MIB, 4096, 1):
+        try:
+            with open(path, "ab", buffering=0) as file:
+                while True:
+                    file.write(b"x" * size)
+        except OSError as error:
+            check(error.errno == errno.ENOSPC, f"filling the disk: {error}")
+
+
+def filled_by_another(bed: Bed) -> None:
+    """Somebody else takes the last byte: saves fail with ENOSPC, deleting, a kill and a new mount work, and it heals."""
+    mount = bed.mount("settle=100ms")
+    saved = {f"f{number}.bin": os.urandom(4 * MIB) for number in range(6)}
+    for name, data in saved.items():
+        put(mount / name, data)
+    fill(bed.disk / "filler")
+    fails("a save on a full disk", lambda: put(mount / "new.bin", os.urandom(2 * MIB)), errno.ENOSPC, within=5)
+    (mount / "f0.bin").unlink()
+    del saved["f0.bin"]
+    fill(bed.disk / "filler2")
+    bed.mounts.kill()
+    mount = bed.mount("settle=100ms")
+    for name, data in saved.items():
+        same(mount / name, data)
+    (mount / "f1.bin").unlink()
+    del saved["f1.bin"]
+    bed.mounts.unmount()
+    mount = bed.mount("settle=100ms")
+    (bed.disk / "filler").unlink()
+    (bed.disk / "filler2").unlink(missing_ok=True)
+    put(mount / "after.bin", b"goes on")
+    for name, data in saved.items():
+        same(mount / name, data)
+    check(not (mount / "f0.bin").exists(), "a deleted file is back")
+    check(bed.mounts.status()["health"] == "ok", "health once there is space")
+    bed.mounts.unmount()
+
+
+FULL_CASES = [
+    *((f"filled-by-another-{kind}", kind, 400, "defaults", filled_by_another) for kind in ("ext4", "xfs")),
+    *((f"trains-for-ever-{kind}", kind, 2048, "defaults", trains_for_ever) for kind in ("ext4", "xfs")),
+]
