@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use super::failure::{Failure, Outcome};
 use super::mount::Plan;
 use super::{Daemon, daemon};
-use crate::base::{IoContext, Result};
+use crate::base::{IoContext, Result, private};
 use crate::engine::layout::Layout;
 
 /// The log is emptied at a mount that finds more than this in it.
@@ -84,7 +84,7 @@ fn say(line: &str) {
 
 fn open_log(layout: &Layout) -> Result<File> {
     let path = layout.log();
-    let log = File::options().create(true).append(true).open(&path).context("open", &path)?;
+    let log = private::open_or_create(&path, File::options().append(true))?;
     if log.metadata().context("look at", &path)?.len() > LOG_BYTES_MAX {
         log.set_len(0).context("empty", &path)?;
     }
