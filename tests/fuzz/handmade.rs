@@ -207,7 +207,7 @@ pub(super) fn settings() -> Named {
         ("list-control", 1, "fsname=a\u{1b}[2J,settle=\n"),
         ("changed", 2 | 3 << 3, "# a comment\nsettle = \"1s\"\n[table]\n\0\"7\""),
         ("changed-quote", 2 | 5 << 3, "monitor = \"a\"\n\0l\"o\\ss"),
-        ("policy", 3, "keep_steps\0100:200:300"),
+        ("policy", 3, "keep_steps\u{0}100:200:300"),
         ("glob", 4, "exp/**/[a-c]*?/{x,y}\0exp/1/2/b7z/y"),
         ("name", 5, "epoch=12-step=000345-val_loss=0.25.ckpt\0model-00002-of-00003"),
         (
