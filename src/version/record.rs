@@ -230,6 +230,15 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_metric_is_read_back_to_its_last_bit(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            if value.is_finite() {
+                let metrics = BTreeMap::from([("loss".to_owned(), value)]);
+                prop_assert_eq!(decode::<BTreeMap<String, f64>>(&encode(&metrics)), Some(metrics));
+            }
+        }
+
+        #[test]
         fn any_path_is_read_back_from_its_text(path in proptest::collection::vec(any::<u8>(), 0..40)) {
             prop_assert_eq!(path_bytes(&path_text(&path)), path);
         }

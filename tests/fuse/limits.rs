@@ -148,6 +148,38 @@ fn too_many_open_files_are_refused_with_one_line_and_the_daemon_goes_on() {
 }
 
 #[test]
+fn a_daemon_without_one_free_descriptor_fails_what_needs_one_and_goes_on_afterwards() {
+    let mount = by_hand(&[]);
+    let (path, pid) = (mount.path("f"), mount.pid().to_string());
+    fs::write(&path, b"before").unwrap();
+    let limit = |bound: &str| {
+        let bound = format!("--nofile={bound}:");
+        assert!(Command::new("prlimit").args(["--pid", &pid, &bound]).status().unwrap().success());
+    };
+    // Attributes of 64 KiB fill one segment of the journal after the other; the next one cannot be put in its place.
+    let fill = || {
+        (0..200_u64).find_map(|n| setxattr(&path, "user.a", &noise(64 << 10, n), XattrFlags::empty()).err())
+    };
+    limit("1");
+    let refused = fill();
+    assert!(matches!(refused, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE)), "{refused:?}");
+    assert_eq!(File::create(mount.path("more")).unwrap_err().raw_os_error(), Some(libc::ENFILE));
+    // As long as names and the catalog wait at most before they are carried down.
+    std::thread::sleep(Duration::from_secs(7));
+    limit("4096");
+    assert_eq!(fill(), None);
+    fs::write(mount.path("more"), b"after").unwrap();
+    open_rw(&mount.path("more")).sync_all().unwrap();
+    assert_eq!(mount.status()["health"], "ok");
+    mount.remount();
+    assert_bytes(&path, b"before");
+    assert_bytes(&mount.path("more"), b"after");
+    let mut value = vec![0; 64 << 10];
+    assert_eq!(getxattr(&path, "user.a", &mut value[..]).unwrap(), value.len());
+    same(&value, &noise(64 << 10, 199));
+}
+
+#[test]
 fn a_tebibyte_of_hole_costs_neither_time_nor_memory() {
     const SIZE: u64 = 1 << 40;
     let mount = Mount::new("on");
