@@ -2,33 +2,30 @@
 # Fuzzes what reads stored bytes and other programs' files, with libFuzzer under AddressSanitizer. The bodies are in
 # tests/fuzz/bodies.rs; the ordinary tests run them too, over the fixed corpus in tests/data/corpus (tests/corpus.rs).
 #
-#   scripts/fuzz.sh [--seconds N] [decode|roundtrip|tensors|blob]...   all four without an argument, 60 s each
+#   scripts/fuzz.sh [--seconds N] [TARGET]...   all targets without an argument, 60 s each
+#
+# Targets: decode and roundtrip (codecs), tensors (files of the formats), blob (headers, manifests, trees), journal, pack
+# (whole packs and index files), records (the catalog's values), control (lines on the socket), settings.
 #
 # Begins with the fixed corpus and with what earlier runs have found, which is kept in .cache/fuzz. Exit 1 after a crash,
 # an input that takes more than 10 s, or 2 GiB of memory; the input is kept. Once that is mended, it goes into the corpus.
 set -euo pipefail
 
-REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source-path=SCRIPTDIR source=lib/setup.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/setup.sh"
+
 FOUND=$REPO/.cache/fuzz
-TARGETS=(decode roundtrip tensors blob)
+TARGETS=(decode roundtrip tensors blob journal pack records control settings)
 SECONDS_EACH=60
 # Longest input, in bytes: what is found must be small enough to be kept.
 MAX_LEN=8192
 FAILED=()
 
-say() { printf '%s\n' "$*"; }
-
 usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; }
-
-die() {
-    printf 'error: %s\n' "$*" >&2
-    exit 1
-}
 
 # Says what is missing and installs nothing.
 need_tools() {
-    command -v cargo >/dev/null ||
-        die "cargo is missing; install it with: apt-get install rustup && rustup default stable"
+    need_rust
     cargo +nightly --version >/dev/null 2>&1 ||
         die "a nightly compiler is missing; install it with: rustup toolchain install nightly --profile minimal"
     cargo fuzz --version >/dev/null 2>&1 ||
@@ -43,6 +40,8 @@ add_fixtures() {
         { printf '\0\0' && cat "$file"; } >"$FOUND/tensors/$(basename "$file")"
     done
 }
+
+is_target() { [[ " ${TARGETS[*]} " == *" $1 "* ]]; }
 
 # run TARGET: for SECONDS_EACH.
 run() {
@@ -64,8 +63,10 @@ while [ $# -gt 0 ]; do
         esac
         shift
         ;;
-    decode | roundtrip | tensors | blob) CHOSEN+=("$1") ;;
-    *) die "'$1' is neither an option nor one of: ${TARGETS[*]}" ;;
+    *)
+        is_target "$1" || die "'$1' is neither an option nor one of: ${TARGETS[*]}"
+        CHOSEN+=("$1")
+        ;;
     esac
     shift
 done

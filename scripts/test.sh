@@ -3,7 +3,7 @@
 #
 #   sudo ./scripts/test.sh [--all] [--no-install]
 #
-#   --all         longer runs of the POSIX and crash tiers, and the container
+#   --all         longer runs of the POSIX and crash tiers, the slow limits, a minute of each fuzz target, and the container
 #   --no-install  says what is missing instead of installing it
 #
 # All tiers run, whatever fails before; the table at the end has each with its seconds. A tier that cannot run here
@@ -87,6 +87,15 @@ tier_crash() {
     if [ "$ALL" = yes ]; then scripts/powercut.sh 20; else scripts/powercut.sh 5 ext4; fi
 }
 
+# What takes too long for every change: tests that are ignored by default.
+tier_limits() {
+    need_fuse
+    need_root "limits are those of a real mount"
+    cargo test --locked --test fuse -- --ignored limits::
+}
+
+tier_fuzz() { scripts/fuzz.sh --seconds 60; }
+
 tier_container() {
     need_root "a container engine is started"
     scripts/docker-test.sh
@@ -125,7 +134,11 @@ main() {
     tier frameworks tier_frameworks
     tier posix tier_posix
     tier crash tier_crash
-    [ "$ALL" = no ] || tier container tier_container
+    if [ "$ALL" = yes ]; then
+        tier limits tier_limits
+        tier fuzz tier_fuzz
+        tier container tier_container
+    fi
     summary
     [ "$FAILED" = 0 ] || die "$FAILED of ${#NAMES[@]} tiers failed"
 }

@@ -1,11 +1,14 @@
 //! The `ckptfs` program: hands its arguments and the filesystem to the command line.
 //!
-//! First the allocator is told what suits a daemon of many threads, before any of them allocates.
+//! First the allocator is told what suits a daemon of many threads, before any of them allocates, and the umask is set.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     settle_allocator();
+    // What is made in a store is the owner's alone; what the mount shows has the modes of its makers, which come with each
+    // request.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     ckptfs::cli::run(std::env::args_os(), &ckptfs::serve::Filesystem)
 }
 

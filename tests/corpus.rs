@@ -13,6 +13,8 @@
 
 #[path = "fuzz/bodies.rs"]
 mod bodies;
+#[path = "fuzz/handmade.rs"]
+mod handmade;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -28,7 +30,7 @@ use ckptfs::pack::format::{BlobHeader, Kind, PackEntry, encode_footer};
 /// Changed inputs made of each one.
 const CHANGES: u64 = 2000;
 /// Bounds of the corpus, in files and in bytes.
-const FILES_MAX: usize = 80;
+const FILES_MAX: usize = 150;
 const BYTES_MAX: u64 = 200 << 10;
 
 fn data() -> PathBuf {
@@ -119,6 +121,31 @@ fn blobs_decode_to_what_encodes_to_them() {
 }
 
 #[test]
+fn journals_are_read_or_refused() {
+    run_all("journal", Vec::new(), CHANGES);
+}
+
+#[test]
+fn packs_and_index_files_are_read_or_refused() {
+    run_all("pack", Vec::new(), CHANGES);
+}
+
+#[test]
+fn records_come_back_and_lead_nowhere_but_down() {
+    run_all("records", Vec::new(), CHANGES);
+}
+
+#[test]
+fn lines_on_the_socket_come_back_or_are_refused() {
+    run_all("control", Vec::new(), CHANGES);
+}
+
+#[test]
+fn settings_are_taken_or_refused() {
+    run_all("settings", Vec::new(), CHANGES);
+}
+
+#[test]
 fn the_corpus_is_small_and_each_folder_has_a_body() {
     let corpus = data().join("corpus");
     let folders: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -145,9 +172,17 @@ fn fixtures() -> Vec<(String, Vec<u8>)> {
 #[test]
 #[ignore = "writes into tests/data; for who changes what an input means"]
 fn write_the_handmade_corpus() {
-    for (body, inputs) in
-        [("decode", stored()), ("roundtrip", raws()), ("tensors", shells()), ("blob", blobs())]
-    {
+    for (body, inputs) in [
+        ("decode", stored()),
+        ("roundtrip", raws()),
+        ("tensors", shells()),
+        ("blob", blobs()),
+        ("journal", handmade::journals()),
+        ("pack", handmade::packs()),
+        ("records", handmade::records()),
+        ("control", handmade::lines()),
+        ("settings", handmade::settings()),
+    ] {
         let folder = data().join("corpus").join(body);
         fs::create_dir_all(&folder).unwrap();
         inputs.iter().for_each(|(name, bytes)| fs::write(folder.join(name), bytes).unwrap());
@@ -294,5 +329,7 @@ fn leaf() -> Node {
         xattrs: vec![(b"user.a".to_vec(), b"b".to_vec())],
         body,
     };
-    Node::Leaf((1..).zip(bodies).map(entry).collect())
+    let mut entries: Vec<Entry> = (1..).zip(bodies).map(entry).collect();
+    entries.sort_by_key(|entry| ckptfs::content::hash::name_hash(&entry.name));
+    Node::Leaf(entries)
 }

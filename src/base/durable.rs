@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use super::{IoContext, Result};
+use super::{IoContext, Result, private};
 
 /// Makes the data and size of `file` durable (fdatasync). `path` is for the message.
 pub fn sync_data(file: &File, path: &Path) -> Result<()> {
@@ -35,7 +35,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 /// Replaces `path` by a file that holds `bytes`: after a crash it holds the old bytes or the new.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let tmp = path.with_extension("tmp");
-    let mut file = File::create(&tmp).context("create", &tmp)?;
+    let mut file = private::create(&tmp)?;
     file.write_all(bytes).context("write", &tmp)?;
     sync_all(&file, &tmp)?;
     rename(&tmp, path)

@@ -9,8 +9,11 @@ pub mod lock;
 pub mod machine;
 pub mod monitor;
 pub mod mounts;
+pub mod name;
 pub mod nearest;
 pub mod priority;
+pub mod private;
+pub mod text;
 
 /// The store format that this program reads and writes (docs/format.md).
 pub const STORE_FORMAT: u32 = 4;

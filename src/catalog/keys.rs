@@ -20,6 +20,7 @@
 
 use crate::base::bytes::Cursor;
 use crate::base::id::ChunkId;
+use crate::base::name::is_name;
 use crate::content::hash;
 
 /// Inode number. The root is [`ROOT`].
@@ -98,11 +99,11 @@ pub fn dentries_after(parent: Ino, cookie: u64) -> Vec<u8> {
     key
 }
 
-/// Cookie and name from an entry's key; `None` if it is not one.
+/// Cookie and name from an entry's key; `None` if it is not one, or the name is none that an entry can have.
 pub fn parse_dentry(key: &[u8]) -> Option<(u64, &[u8])> {
     let mut cursor = Cursor::new(key.get(9..)?);
     let cookie = u64::from_be_bytes(cursor.array()?);
-    Some((cookie, cursor.rest()))
+    is_name(cursor.rest()).then(|| (cookie, cursor.rest()))
 }
 
 /// Prefix of all extended attributes of an inode.
@@ -265,6 +266,9 @@ mod tests {
         let key = dentry(7, b"\xff\xfename");
         assert!(key.starts_with(&dentries(7)));
         assert_eq!(parse_dentry(&key), Some((cookie(b"\xff\xfename"), &b"\xff\xfename"[..])));
+        for wrong in [&b""[..], b"..", b"a/b", b"a\0"] {
+            assert_eq!(parse_dentry(&dentry(7, wrong)), None, "{wrong:?}");
+        }
         assert!(dentries_after(7, cookie(b"\xff\xfename")) > key);
         assert_eq!(parse_hot(&hot(HotState::Cache, 9)), Some(9));
         assert_eq!(parse_orphan(&orphan(5)), Some(5));

@@ -7,6 +7,7 @@ use super::keys::{HotId, Ino};
 use crate::base::bytes::{Cursor, Put};
 use crate::base::clock::Time;
 use crate::base::id::ChunkId;
+use crate::base::name::is_name;
 
 const INODE_VERSION: u8 = 2;
 
@@ -207,7 +208,11 @@ impl Inode {
         };
         let home = match c.u8()? {
             0 => None,
-            len => Some(Home { parent: c.u64()?, name: c.take(usize::from(len))?.to_vec() }),
+            len => {
+                let parent = c.u64()?;
+                let name = c.take(usize::from(len)).filter(|name| is_name(name))?.to_vec();
+                Some(Home { parent, name })
+            }
         };
         let body = match c.u8()? {
             0 => Body::Special,
@@ -316,6 +321,8 @@ mod tests {
                 assert_eq!(Inode::decode(&bytes[..len]), None);
             }
         }
+        let up = Home { parent: 7, name: b"..".to_vec() };
+        assert_eq!(Inode::decode(&Inode { home: Some(up), ..inode(Body::Special) }.encode()), None);
         let link = Inode { home: None, ..inode(Body::Symlink(b"../\xff".to_vec())) };
         assert_eq!(Inode::decode(&link.encode()), Some(link));
     }

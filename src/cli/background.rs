@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::{Daemon, daemon};
 use crate::base::lock::lock;
 use crate::base::monitor::Monitor;
-use crate::base::{IoContext, Result};
+use crate::base::{IoContext, Result, private};
 use crate::engine::layout::Layout;
 
 /// The log is emptied at a mount that finds more than this in it.
@@ -150,7 +150,7 @@ fn say(line: &str) {
 
 fn open_log(layout: &Layout) -> Result<File> {
     let path = layout.log();
-    let log = File::options().create(true).append(true).open(&path).context("open", &path)?;
+    let log = private::open_or_create(&path, File::options().append(true))?;
     if log.metadata().context("look at", &path)?.len() > LOG_BYTES_MAX {
         log.set_len(0).context("empty", &path)?;
     }

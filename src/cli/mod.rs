@@ -36,6 +36,7 @@ use clap::Command;
 
 use crate::base::Result;
 use crate::base::monitor::Monitor;
+use crate::base::text::{one_line, visible};
 use crate::command::Answer;
 use crate::control::Handler;
 use crate::engine::reclaim::Reclaimed;
@@ -167,8 +168,13 @@ fn as_subcommand(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// Prints `text` to stdout. A reader that went away (`ckptfs status | head -1`) is no failure.
+/// Prints `text` to stdout. What others chose of it cannot steer a terminal.
 fn print(text: &str) -> Outcome {
+    print_raw(&visible(text))
+}
+
+/// Prints `text` as it is. A reader that went away (`ckptfs status | head -1`) is no failure.
+fn print_raw(text: &str) -> Outcome {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -180,7 +186,7 @@ fn print(text: &str) -> Outcome {
 
 /// Tells the person at the terminal something that is not the result. stderr that is gone has no reader.
 fn tell(text: &str) {
-    let _unheard = writeln!(std::io::stderr(), "ckptfs: {text}").is_err();
+    let _unheard = writeln!(std::io::stderr(), "ckptfs: {}", one_line(text)).is_err();
 }
 
 #[cfg(test)]

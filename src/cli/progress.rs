@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::tell;
 use crate::base::monitor::Monitor;
+use crate::base::text::one_line;
 
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -49,7 +50,7 @@ impl Progress {
             return;
         }
         if !std::mem::replace(&mut lines.is_drawn, true) {
-            bar.set_message(lines.what.clone());
+            bar.set_message(one_line(&lines.what));
             bar.set_length(lines.total);
         }
         bar.set_position(done);

@@ -1,17 +1,21 @@
-//! Tables for people: columns as wide as their widest cell, left empty where nothing is known.
+//! Tables for people: columns as wide as their widest cell, left empty where nothing is known. A cell cannot leave its line.
 
 use bytesize::ByteSize;
 
+use crate::base::text::one_line;
+
 /// `rows` under `heads`, each column aligned; the last one is not padded.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
     let mut widths: Vec<usize> = heads.iter().map(|head| head.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
-    std::iter::once(&heads).chain(rows).map(|row| line(row, &widths)).collect()
+    std::iter::once(&heads).chain(&rows).map(|row| line(row, &widths)).collect()
 }
 
 fn line(cells: &[String], widths: &[usize]) -> String {
@@ -44,5 +48,7 @@ mod tests {
             vec!["100".into(), "b".into(), "c".into()],
         ];
         assert_eq!(table(&["N", "NAME", "TAGS"], &rows), "N    NAME    TAGS\n1    größer\n100  b       c\n");
+        let forged = table(&["N", "TAGS"], &[vec!["1".into(), "x\n000002  good\x1b[A".into()]]);
+        assert_eq!(forged, "N  TAGS\n1  x\\u000a000002  good\\u001b[A\n");
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::failure::{Failure, Outcome};
 use super::locate::{self, Located};
-use super::{print, prometheus, table};
+use super::{print, print_raw, prometheus, table};
 use crate::base::machine;
 use crate::control::Status;
 use crate::control::client::Client;
@@ -125,7 +125,10 @@ pub(super) fn run(matches: &ArgMatches) -> Outcome {
             return print(&text);
         }
         // Home and clear, so that a terminal shows one table; JSON stays one object a line.
-        print(&if json { text } else { format!("\x1b[H\x1b[2J{text}") })?;
+        if !json {
+            print_raw("\x1b[H\x1b[2J")?;
+        }
+        print(&text)?;
         thread::sleep(REDRAW);
     }
 }

@@ -3,6 +3,7 @@
 use bytesize::ByteSize;
 
 use super::status::{Report, Unmounted};
+use crate::base::text::one_line;
 use crate::control::Status;
 use crate::control::status::{PressureStatus, Reencoding, ScrubStatus};
 
@@ -18,7 +19,7 @@ pub(super) fn render(reports: &[Report]) -> String {
 type Rows = Vec<(&'static str, String)>;
 
 fn block(rows: &Rows) -> String {
-    rows.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect()
+    rows.iter().map(|(name, value)| format!("{name:<12} {}\n", one_line(value))).collect()
 }
 
 fn rows(report: &Report) -> Rows {

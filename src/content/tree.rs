@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use crate::base::bytes::{Cursor, Put as _};
 use crate::base::clock::Time;
 use crate::base::id::ChunkId;
+use crate::base::name::{NAME_MAX_BYTES, is_name};
 use crate::content::hash::{chunk_id, name_hash};
 
 /// The version of the encoding that is written.
@@ -20,6 +21,8 @@ const FAN: u8 = 1;
 const ABOUT: u8 = 2;
 /// A directory of more entries is cut into buckets, of half as many on average.
 const BUCKET_ENTRIES_MAX: usize = 256;
+/// The longest value of an extended attribute, in bytes, as the kernel has it.
+const XATTR_BYTES_MAX: usize = 64 << 10;
 /// Buckets are numbered by at most this many bits.
 const BITS_MAX: u8 = 16;
 
@@ -136,8 +139,7 @@ impl Entry {
         if count > c.rest().len() / 8 {
             return None;
         }
-        let xattrs =
-            (0..count).map(|_| Some((c.blob()?.to_vec(), c.blob()?.to_vec()))).collect::<Option<_>>()?;
+        let xattrs = (0..count).map(|_| xattr(c)).collect::<Option<_>>()?;
         let body = match c.u8()? {
             0 => Body::Special(c.u32()?),
             1 => Body::Dir { tree: ChunkId(c.array()?), files: c.u64()?, bytes: c.u64()? },
@@ -153,6 +155,13 @@ impl Entry {
         };
         Some(Entry { name, ino, mode, uid, gid, nlink, mtime, xattrs, body })
     }
+}
+
+/// An attribute's name, as the kernel allows it, and its value.
+fn xattr(c: &mut Cursor<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (name, value) = (c.blob()?, c.blob()?);
+    let fits = (1..=NAME_MAX_BYTES).contains(&name.len()) && value.len() <= XATTR_BYTES_MAX;
+    (fits && !name.contains(&0)).then(|| (name.to_vec(), value.to_vec()))
 }
 
 /// One blob of a tree.
@@ -204,7 +213,8 @@ impl Node {
                 if count > c.rest().len() / 46 {
                     return None;
                 }
-                Node::Leaf((0..count).map(|_| Entry::take(&mut c)).collect::<Option<_>>()?)
+                let entries = (0..count).map(|_| Entry::take(&mut c)).collect::<Option<Vec<_>>>()?;
+                Node::Leaf(are_sound(&entries).then_some(entries)?)
             }
             FAN => {
                 let bits = c.u8().filter(|bits| (1..=BITS_MAX).contains(bits))?;
@@ -221,6 +231,15 @@ impl Node {
         c.end()?;
         Some(node)
     }
+}
+
+/// Whether entries have names that a directory can have, each once and in order; the top of a version, alone, has none.
+fn are_sound(entries: &[Entry]) -> bool {
+    let is_top = matches!(entries, [top] if top.name.is_empty());
+    let place = |entry: &Entry| (name_hash(&entry.name), entry.name.clone());
+    is_top
+        || entries.iter().all(|entry| is_name(&entry.name))
+            && entries.is_sorted_by(|a, b| place(a) < place(b))
 }
 
 /// Which of `buckets` (a power of two) the entry `name` is in.
@@ -302,15 +321,37 @@ mod tests {
     #[test]
     fn every_kind_of_entry_survives_and_no_truncation_parses() {
         let with = |name: &str, body| Entry { body, ..file(name, 0) };
-        let node = Node::Leaf(vec![
+        let mut entries = vec![
             file("a", 1),
             with("d", Body::Dir { tree: ChunkId([9; 32]), files: 3, bytes: 99 }),
             with("l", Body::Symlink(b"../\xff".to_vec())),
             with("s", Body::Special(0x103)),
-        ]);
+        ];
+        entries.sort_by_key(|entry| name_hash(&entry.name));
+        let node = Node::Leaf(entries);
         let bytes = node.encode();
         assert_eq!(Node::decode(&bytes), Some(node));
         assert!((0..bytes.len()).all(|len| Node::decode(&bytes[..len]).is_none()));
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_and_attributes_that_no_kernel_has_are_refused() {
+        let read = |entries: Vec<Entry>| Node::decode(&Node::Leaf(entries).encode());
+        assert!(read(vec![file("", 1)]).is_some(), "the top of a version");
+        for wrong in [".", "..", "a/b", "/etc/passwd", "a\0b"] {
+            assert_eq!(read(vec![file(wrong, 1)]), None, "{wrong:?}");
+        }
+        assert_eq!(read(vec![file("a", 1), file("a", 2)]), None, "one name twice");
+        let mut two = vec![file("a", 1), file("b", 1)];
+        two.sort_by_key(|entry| std::cmp::Reverse(name_hash(&entry.name)));
+        assert_eq!(read(two), None, "another order");
+        assert_eq!(read(vec![file("", 1), file("a", 1)]), None, "a name that is empty");
+        for (name, value) in
+            [(&b""[..], 1), (b"user.a\0", 1), (&[b'x'; 256], 1), (b"user.a", XATTR_BYTES_MAX + 1)]
+        {
+            let xattrs = vec![(name.to_vec(), vec![0; value])];
+            assert_eq!(read(vec![Entry { xattrs, ..file("a", 1) }]), None);
+        }
     }
 
     #[test]

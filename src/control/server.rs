@@ -127,14 +127,15 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
 fn converse(stream: &UnixStream, shared: &Shared) -> io::Result<()> {
     stream.set_read_timeout(Some(SILENCE_MAX))?;
     stream.set_write_timeout(Some(REPLY_WAIT))?;
-    let (_counted, connections) = Counted::new(&shared.connections);
     let mut to = stream;
-    if connections > CONNECTIONS_MAX {
-        return refuse(&mut to, "too many clients; try again", libc::EBUSY);
-    }
+    // Before it counts: strangers cannot take the places of those who are answered.
     let peer = rustix::net::sockopt::socket_peercred(stream)?.uid;
     if !peer.is_root() && peer != rustix::process::geteuid() {
         return refuse(&mut to, "only the daemon's user and root are answered; use sudo", libc::EACCES);
+    }
+    let (_counted, connections) = Counted::new(&shared.connections);
+    if connections > CONNECTIONS_MAX {
+        return refuse(&mut to, "too many clients; try again", libc::EBUSY);
     }
     let mut from = BufReader::new(stream);
     loop {

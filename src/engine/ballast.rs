@@ -3,10 +3,10 @@
 //! Order: the ballast is deleted before the journal and the catalog are opened, which need some space, and made
 //! again once they are. On a disk without that much space it is missing until the next mount finds some.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
-use crate::base::{IoContext, Result, durable};
+use crate::base::{IoContext, Result, durable, private};
 
 const NAME: &str = "ballast";
 /// A new journal segment, its spare (4 MiB each), and what the catalog writes at open.
@@ -24,9 +24,7 @@ pub(super) fn release(store: &Path) -> Result<()> {
 /// Takes the space again, if the disk has it.
 pub(super) fn hold(store: &Path) {
     let path = store.join(NAME);
-    let held = File::create(&path)
-        .context("create", &path)
-        .and_then(|file| durable::preallocate(&file, BYTES, &path));
+    let held = private::create(&path).and_then(|file| durable::preallocate(&file, BYTES, &path));
     if let Err(error) = held {
         tracing::warn!("no reserve for a full disk: {error}");
         if let Err(error) = release(store) {

@@ -11,7 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::lock::{Holder, StoreLock};
-use crate::base::{Error, IoContext, Result, durable};
+use crate::base::{Error, IoContext, Result, durable, private};
 use crate::options::sources;
 
 /// The store format that this program reads and writes.
@@ -155,7 +155,7 @@ impl Layout {
 
     fn make(&self) -> Result<StoreId> {
         for name in KEPT.iter().chain(&REBUILT) {
-            make_folder(&self.root.join(name))?;
+            private::folder(&self.root.join(name))?;
         }
         if !self.config().exists() {
             durable::write_file(&self.config(), sources::template().as_bytes())?;
@@ -179,7 +179,7 @@ impl Layout {
                 format!("folder: {missing}/ is missing; see ckptfs check --repair"),
             ));
         }
-        REBUILT.iter().try_for_each(|name| make_folder(&self.root.join(name)))
+        KEPT.iter().chain(&REBUILT).try_for_each(|name| private::folder(&self.root.join(name)))
     }
 }
 
@@ -201,6 +201,8 @@ impl Store {
     pub fn open(root: &Path, mountpoint: &Path) -> Result<Self> {
         let layout = Layout::new(root);
         layout.prepare()?;
+        // First of all: from here on nobody else can put anything into the store, whoever made the folder and however.
+        private::folder(root)?;
         let lock = StoreLock::acquire(&layout.lock(), Holder::this_process(mountpoint))?;
         // Read again under the lock: another first mount may have made it meanwhile.
         let (id, is_new) = match layout.read_format()? {
@@ -210,10 +212,6 @@ impl Store {
         layout.complete()?;
         Ok(Store { layout, id, is_new, lock })
     }
-}
-
-fn make_folder(path: &Path) -> Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).context("make", path)
 }
 
 fn parse_format(bytes: &[u8], path: &Path) -> Result<StoreId> {

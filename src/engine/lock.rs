@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Error, IoContext, Result, machine, mounts};
+use crate::base::{Error, IoContext, Result, machine, mounts, private};
 
 /// A holder's description beyond this is not ours.
 const HOLDER_BYTES_MAX: u64 = 64 << 10;
@@ -58,13 +58,7 @@ pub struct StoreLock {
 impl StoreLock {
     /// Takes the lock file at `path` for `holder`. [`Error::Refused`] names who has it and how to end that.
     pub fn acquire(path: &Path, holder: Holder) -> Result<Self> {
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .context("open", path)?;
+        let mut file = private::open_or_create(path, File::options().read(true).write(true))?;
         let start = Instant::now();
         while !try_lock(&file, path)? {
             let other = read_holder(path);

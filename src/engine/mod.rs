@@ -10,6 +10,7 @@ pub mod check;
 pub mod close;
 pub mod copy;
 mod doubt;
+mod descriptors;
 pub mod history;
 pub mod hot_place;
 pub mod inspect;
@@ -137,6 +138,7 @@ pub struct Engine {
     closing: AtomicBool,
     poison: Mutex<Option<String>>,
     faults: status::Faults,
+    descriptors: descriptors::Descriptors,
     totals: status::Totals,
     wake_sync: sync::Wake,
     history: history::History,
@@ -209,7 +211,12 @@ impl Engine {
 
     /// Logs a fault and keeps it for `status`; plain POSIX answers are not faults.
     pub fn report(&self, error: &Error, doing: &str) {
-        if error.is_fault() {
+        if let Some(cure) = self.descriptors.cure(error) {
+            if !cure.is_empty() {
+                tracing::error!("cannot {doing}: {cure}");
+                self.faults.add(format!("{doing}: {cure}"));
+            }
+        } else if error.is_fault() {
             tracing::error!("cannot {doing}: {error}");
             self.faults.add(format!("{doing}: {error}"));
         }

@@ -49,6 +49,7 @@ pub struct Opened {
 impl Engine {
     /// Opens regular file `ino` with the flags of open(2).
     pub fn open(&self, ino: Ino, flags: i32, caller: Caller) -> Result<Opened> {
+        self.descriptors.room()?;
         let live = self.live.get(ino);
         live.hold();
         let opened = self.open_held(&live, flags, caller);
@@ -110,6 +111,7 @@ impl Engine {
         flags: i32,
         caller: Caller,
     ) -> Result<(Attr, Opened)> {
+        self.descriptors.room()?;
         self.before_next_save(parent, name)?;
         let (mut inode, hot) = self.make_with_hot(parent, name, mode, caller)?;
         // The kernel remembers these times: they must be those that a later stat reads from the hot file.

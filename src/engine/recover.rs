@@ -70,6 +70,7 @@ impl Engine {
             closing: AtomicBool::new(false),
             poison: Mutex::default(),
             faults: status::Faults::default(),
+            descriptors: super::descriptors::Descriptors::new()?,
             totals: status::Totals::default(),
             wake_sync: sync::Wake::default(),
             history,

@@ -4,14 +4,14 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
 
 use crate::base::clock::Time;
-use crate::base::{IoContext, Result, durable};
+use crate::base::{Error, IoContext, Result, durable, private};
 use crate::catalog::keys::HotId;
 
 /// `statfs` type of overlayfs, where a lease is granted even while the file is mapped.
@@ -55,19 +55,14 @@ pub struct HotDir {
 }
 
 impl HotDir {
-    /// Opens the folder, and makes it and its subfolders where they are missing.
+    /// Opens the folder, and makes it and its subfolders where they are missing. [`Error::Refused`] where others could
+    /// exchange what is in it.
     pub fn open(root: &Path) -> Result<HotDir> {
         let made = !root.join("ff").is_dir();
         for shard in 0..=255u8 {
-            let dir = root.join(format!("{shard:02x}"));
-            if made {
-                fs::DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(&dir)
-                    .context("make folder", &dir)?;
-            }
+            private::folder(&root.join(format!("{shard:02x}")))?;
         }
+        check_owner(root)?;
         if made {
             durable::sync_dir(root)?;
         }
@@ -103,19 +98,24 @@ impl HotDir {
     /// Opens hot file `id` for reading.
     pub fn open_read(&self, id: HotId) -> Result<File> {
         let path = self.path(id);
-        File::open(&path).context("open", &path)
+        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path).context("open", &path)
     }
 
     /// Opens hot file `id` for reading that does not count as an access by its users: its atime stays.
     pub fn open_unseen(&self, id: HotId) -> Result<File> {
         let path = self.path(id);
-        OpenOptions::new().read(true).custom_flags(libc::O_NOATIME).open(&path).context("open", &path)
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOATIME | libc::O_NOFOLLOW)
+            .open(&path)
+            .context("open", &path)
     }
 
     /// Opens hot file `id` for reading and writing.
     pub fn open_write(&self, id: HotId) -> Result<File> {
         let path = self.path(id);
-        OpenOptions::new().read(true).write(true).open(&path).context("open", &path)
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(&path).context("open", &path)
     }
 
     /// Size and times of hot file `id`.
@@ -175,6 +175,20 @@ impl HotDir {
     }
 }
 
+/// Refuses a folder in which another user could put a subfolder of his in the place of one of ours.
+fn check_owner(root: &Path) -> Result<()> {
+    let found = fs::metadata(root).context("look at", root)?;
+    let shared = found.mode() & 0o022 != 0 && found.mode() & libc::S_ISVTX == 0;
+    if shared || ![0, rustix::process::geteuid().as_raw()].contains(&found.uid()) {
+        return Err(Error::Refused(format!(
+            "other users can exchange hot files in {}; give it to the daemon's user alone (chown, chmod go-w), or name another \
+             folder with hot=",
+            root.display()
+        )));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,5 +208,32 @@ mod tests {
         hot.delete(0x1234).unwrap();
         hot.delete(0x1234).unwrap();
         assert!(hot.attr(0x1234).is_err());
+    }
+
+    #[test]
+    fn a_folder_in_which_others_can_plant_something_is_refused() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("hot");
+        let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        HotDir::open(&root).unwrap();
+        for (mode, fine) in [(0o777, false), (0o770, false), (0o1777, true), (0o755, true)] {
+            chmod(&root, mode);
+            assert_eq!(HotDir::open(&root).is_ok(), fine, "{mode:o}");
+        }
+        chmod(&root.join("0a"), 0o777);
+        HotDir::open(&root).unwrap();
+        assert_eq!(fs::metadata(root.join("0a")).unwrap().mode() & 0o777, 0o700);
+        fs::remove_dir(root.join("0b")).unwrap();
+        fs::create_dir(dir.path().join("elsewhere")).unwrap();
+        symlink(dir.path().join("elsewhere"), root.join("0b")).unwrap();
+        assert!(HotDir::open(&root).unwrap_err().to_string().contains("symbolic link"));
+        // A link in the place of a hot file is neither read nor written.
+        let hot = HotDir::open(&dir.path().join("other")).unwrap();
+        fs::write(dir.path().join("victim"), b"precious").unwrap();
+        symlink(dir.path().join("victim"), hot.path(7)).unwrap();
+        assert!(hot.open_write(7).is_err() && hot.open_read(7).is_err() && hot.create(7).is_err());
+        hot.delete(7).unwrap();
+        assert_eq!(fs::read(dir.path().join("victim")).unwrap(), b"precious");
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::segment;
 use crate::base::bytes::{Cursor, Put};
-use crate::base::{Error, IoContext, Result, STORE_FORMAT, durable};
+use crate::base::{Error, IoContext, Result, STORE_FORMAT, durable, private};
 
 const MAGIC: &[u8; 8] = b"ckptexpt";
 const EXPORT_VERSION: u32 = 1;
@@ -53,7 +53,7 @@ impl Writer {
     pub fn create(dir: &Path, position: u64) -> Result<Self> {
         let path = dir.join(format!("{position:016x}.export"));
         let tmp = dir.join("export.tmp");
-        let file = BufWriter::new(File::create(&tmp).context("create", &tmp)?);
+        let file = BufWriter::new(private::create(&tmp)?);
         let block = Vec::with_capacity(BLOCK_LEN);
         let mut writer =
             Writer { file, tmp, path, block, entries: 0, blocks: 0, chain: 0, bytes: 0, finished: false };

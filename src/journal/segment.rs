@@ -4,14 +4,14 @@
 //! renamed to its place. So a file named as a segment always has a durable header, and appending to it
 //! needs no space.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::record::{BootId, MAX_PAYLOAD_LEN};
 use crate::base::bytes::{Cursor, Put};
-use crate::base::{Error, IoContext, Result, STORE_FORMAT, durable};
+use crate::base::{Error, IoContext, Result, STORE_FORMAT, durable, private};
 
 /// Bytes before the first record.
 pub const SEGMENT_HEADER_LEN: usize = 48;
@@ -56,13 +56,7 @@ pub fn list(dir: &Path, extension: &str) -> Result<Vec<SegmentPath>> {
 
 /// Creates `path` with `len` bytes preallocated and the header of `boot`, durable.
 pub fn prepare(path: &Path, len: u64, boot: &BootId) -> Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)
-        .context("create", path)?;
+    let file = private::create(path)?;
     durable::preallocate(&file, len, path)?;
     file.write_all_at(&header(boot), 0).context("write", path)?;
     durable::sync_all(&file, path)?;

@@ -180,8 +180,9 @@ impl Journal {
         active.file.set_len(active.offset).context("truncate", &active.path)?;
         self.sync_segment(&active.file, &active.path, active.next_seq - 1)?;
         // A failed fsync of the folder would leave records in a segment without a durable name.
-        let (file, path) = place(&self.dir, &self.spares, active.next_seq)
-            .map_err(|error| if is_full(&error) { error } else { self.poison(error) })?;
+        let (file, path) = place(&self.dir, &self.spares, active.next_seq).map_err(|error| {
+            if is_full(&error) || is_crowded(&error) { error } else { self.poison(error) }
+        })?;
         *lock(&self.tail) = Tail { file: Arc::clone(&file), path: path.clone(), seq: active.next_seq - 1 };
         (active.file, active.path, active.offset) = (file, path, SEGMENT_HEADER_LEN as u64);
         Ok(())
@@ -216,6 +217,11 @@ fn place(dir: &Path, spares: &Spares, first_seq: u64) -> Result<(Arc<File>, Path
     let path = segment::path_of(dir, first_seq);
     durable::rename(&spare.path, &path)?;
     Ok((Arc::new(spare.file), path))
+}
+
+/// Too many open files: nothing was written, and the next try may find some closed.
+fn is_crowded(error: &Error) -> bool {
+    matches!(error.errno(), libc::EMFILE | libc::ENFILE)
 }
 
 fn is_full(error: &Error) -> bool {

@@ -30,14 +30,14 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::clock::Time;
+use crate::base::name::is_name;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, HotId, Ino};
 use crate::catalog::records::{Body, Inode};
 use crate::meta::{Batch, Meta};
 use change::Change;
 
-/// Longest name of an entry, in bytes.
-pub const NAME_MAX_BYTES: usize = 255;
+pub use crate::base::name::NAME_MAX_BYTES;
 /// Numbers are reserved in the journal this many at a time.
 const RESERVE: u64 = 4096;
 
@@ -188,8 +188,5 @@ fn check_name(name: &[u8]) -> Result<()> {
     if name.len() > NAME_MAX_BYTES {
         return Err(Error::Errno(libc::ENAMETOOLONG));
     }
-    if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') {
-        return Err(Error::Errno(libc::EINVAL));
-    }
-    Ok(())
+    if is_name(name) { Ok(()) } else { Err(Error::Errno(libc::EINVAL)) }
 }

@@ -169,6 +169,11 @@ impl MountOptions {
                 )));
             }
         };
+        if value.contains(char::is_control) {
+            return Err(Invalid(format!(
+                "option '{name}' in {origin} has control characters; write it without"
+            )));
+        }
         row.apply(self, value).map_err(|why| Invalid(format!("option '{name}' in {origin}: '{value}' {why}")))
     }
 
@@ -227,6 +232,14 @@ mod tests {
             assert!(said.contains(name) && said.contains(value) && said.contains(hint), "{said}");
         }
         assert!(set("settle", None).unwrap_err().to_string().contains("settle=TIME"));
+    }
+
+    #[test]
+    fn control_characters_are_refused_in_every_option() {
+        for row in TABLE {
+            let said = set(row.name, Some("/a\x1b[2J\nb")).unwrap_err().0;
+            assert!(said.contains(row.name) && said.contains("control"), "{said}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::index::{
     Cover, ENTRY, FANOUT, IndexEntry, IndexFile, MAX_BITS, Tail, bucket_of, encode_entry, index_name,
 };
 use crate::base::bytes::Put;
-use crate::base::{IoContext, Result, durable};
+use crate::base::{IoContext, Result, durable, private};
 
 /// A bucket holds about half to all of this: with 48-byte entries one page or little more is read for a lookup.
 const BUCKET_ENTRIES: u64 = 96;
@@ -37,7 +37,7 @@ impl IndexWriter {
         let bits = (0..MAX_BITS).find(|bits| expected >> bits <= BUCKET_ENTRIES).unwrap_or(MAX_BITS);
         let path = dir.join(index_name(seq));
         let tmp = path.with_extension("idx.tmp");
-        let file = BufWriter::with_capacity(256 << 10, File::create(&tmp).context("create", &tmp)?);
+        let file = BufWriter::with_capacity(256 << 10, private::create(&tmp)?);
         let (fanout, buf) = (Vec::with_capacity(FANOUT << bits), Vec::with_capacity(ENTRY));
         Ok(IndexWriter { file, tmp, path, bits, seq, entries: 0, fanout, bucket: 0, first: 0, crc: 0, buf })
     }

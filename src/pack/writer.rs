@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::format::{self, BlobHeader, Kind, PackEntry};
 use crate::base::id::ChunkId;
-use crate::base::{Error, IoContext, Result, durable};
+use crate::base::{Error, IoContext, Result, durable, private};
 use crate::codec::Encoding;
 
 /// A pack is closed when it has reached this many bytes.
@@ -71,7 +71,7 @@ impl PackWriter {
     /// Begins pack `number` in the folder `packs`.
     pub fn create(packs: &Path, number: u32) -> Result<Self> {
         let path = packs.join(pack_name(number) + ".tmp");
-        let file = File::create(&path).context("create", &path)?;
+        let file = private::create(&path)?;
         let temporary = Temporary { path, renamed: false };
         let mut file = BufWriter::with_capacity(BUFFER, file);
         file.write_all(&format::encode_pack_header(number)).context("write", &temporary.path)?;

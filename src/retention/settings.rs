@@ -176,6 +176,9 @@ impl Policy {
             return Err(format!("unknown setting '{name}'; the nearest known one is '{near}'"));
         };
         let value = value.trim();
+        if value.contains(char::is_control) {
+            return Err(format!("{}: the value has control characters; write it without", row.name));
+        }
         (row.set)(self, value).map_err(|right| format!("{}: '{value}' {right}", row.name))
     }
 

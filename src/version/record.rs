@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 
 use super::provenance::Provenance;
 use crate::base::clock::Time;
 use crate::base::id::ChunkId;
+use crate::base::name::is_path_down;
 use crate::retention::Overrides;
 
 /// The version of the values that are written.
@@ -42,6 +43,7 @@ pub struct Run {
     pub dir: Option<u64>,
     /// The path of the directory below the mount, without a leading slash, as [`path_text`] writes it; of a live run as
     /// it was at the last version.
+    #[serde(deserialize_with = "path_down")]
     pub path: String,
     /// The number that its next version gets, from 1.
     pub next: u32,
@@ -80,6 +82,7 @@ pub struct Version {
     /// What made it: the name of a marker, `quiet`, `overwrite`, `delete`, `snapshot`, `unmount`, `restore`.
     pub trigger: String,
     /// The run's path at that moment.
+    #[serde(deserialize_with = "path_down")]
     pub path: String,
     /// Nothing that belongs to it was still being written, or missing.
     pub complete: bool,
@@ -155,6 +158,16 @@ pub struct Pending {
     pub provenance: Option<Provenance>,
 }
 
+/// The text of a path that stays below the mount: what is restored by it, or looked up, cannot be elsewhere.
+fn path_down<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    if is_path_down(&path_bytes(&text)) {
+        Ok(text)
+    } else {
+        Err(D::Error::custom("not a path below the mount"))
+    }
+}
+
 /// A path as text: what is not UTF-8 is written `\xNN`, and a backslash twice, so that it can be read back.
 pub fn path_text(path: &[u8]) -> String {
     let mut text = String::with_capacity(path.len());
@@ -201,12 +214,30 @@ mod tests {
         let run = Run { dir: Some(9), path: "a/b".into(), next: 4, ..Run::default() };
         assert_eq!(decode::<Run>(&encode(&run)), Some(run));
         assert_eq!(decode::<Run>(b"\x01{\"next\": 7}").unwrap().next, 7);
-        for wrong in [&b""[..], b"\x01", b"\x02{}", b"\x01[]", b"\x01{\"next\": -1}"] {
+        for wrong in [
+            &b""[..],
+            b"\x01",
+            b"\x02{}",
+            b"\x01[]",
+            b"\x01{\"next\": -1}",
+            b"\x01{\"path\": \"a/../..\"}",
+            b"\x01{\"path\": \"/etc\"}",
+            b"\x01{\"path\": \"a\\u0000\"}",
+        ] {
             assert_eq!(decode::<Run>(wrong), None);
         }
     }
 
     proptest! {
+        #[test]
+        fn any_metric_is_read_back_to_its_last_bit(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            if value.is_finite() {
+                let metrics = BTreeMap::from([("loss".to_owned(), value)]);
+                prop_assert_eq!(decode::<BTreeMap<String, f64>>(&encode(&metrics)), Some(metrics));
+            }
+        }
+
         #[test]
         fn any_path_is_read_back_from_its_text(path in proptest::collection::vec(any::<u8>(), 0..40)) {
             prop_assert_eq!(path_bytes(&path_text(&path)), path);

@@ -33,19 +33,28 @@ impl Mount {
     /// A new store mounted with `options`.
     pub(crate) fn with(options: &[&str]) -> Mount {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        Mount::at(dir, options, &ckptfs)
+    }
+
+    /// A store in `dir`, where something may be already; `start` runs the program.
+    pub(crate) fn at(dir: TempDir, options: &[&str], start: &dyn Fn(&[&str]) -> Output) -> Mount {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let common = ["allow_other", "suid", "dev"];
         let options = common.iter().chain(options).map(|o| (*o).to_owned()).collect();
         let mount = Mount { dir, options };
         fs::create_dir(mount.root()).unwrap();
-        mount.mount();
+        mount.started(&start(&mount.words().each_ref().map(String::as_str)));
         fs::set_permissions(mount.root(), fs::Permissions::from_mode(0o777)).unwrap();
         mount
     }
 
     /// Mounts the store (again).
     pub(crate) fn mount(&self) {
-        let done = self.try_mount();
+        self.started(&self.try_mount());
+    }
+
+    #[track_caller]
+    fn started(&self, done: &Output) {
         assert!(
             done.status.success(),
             "these tests need root, /dev/fuse and Linux 6.9 with FUSE passthrough; mount said: {}",
@@ -54,8 +63,13 @@ impl Mount {
     }
 
     pub(crate) fn try_mount(&self) -> Output {
+        ckptfs(&self.words().each_ref().map(String::as_str))
+    }
+
+    /// The command that mounts it.
+    fn words(&self) -> [String; 5] {
         let options = self.options.join(",");
-        ckptfs(&["mount", text(&self.store()), text(&self.root()), "-o", &options])
+        ["mount", text(&self.store()), text(&self.root()), "-o", &options].map(str::to_owned)
     }
 
     /// Mounts with other options from now on.

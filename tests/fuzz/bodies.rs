@@ -1,7 +1,10 @@
-//! What is fuzzed: four functions that take any bytes and panic where a promise is broken.
+//! What is fuzzed: functions that take any bytes and panic where a promise is broken.
 //!
 //! The fuzz crate beside this file runs them under libFuzzer, `tests/corpus.rs` over a fixed corpus. What an input means
 //! is said at each body; a change of it makes the corpus worthless, so change it only by what follows at the end.
+
+mod spoken;
+mod stored;
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -18,8 +21,17 @@ use ckptfs::pack::format::{self as pack, BlobHeader, Trailer};
 type Body = fn(&[u8]);
 
 /// Every body by its name, which is also the name of its folder of the corpus.
-pub(crate) const BODIES: [(&str, Body); 4] =
-    [("decode", decode), ("roundtrip", roundtrip), ("tensors", tensors), ("blob", blob)];
+pub(crate) const BODIES: [(&str, Body); 9] = [
+    ("decode", decode),
+    ("roundtrip", roundtrip),
+    ("tensors", tensors),
+    ("blob", blob),
+    ("journal", stored::journal),
+    ("pack", stored::pack),
+    ("records", stored::records),
+    ("control", spoken::control),
+    ("settings", spoken::settings),
+];
 
 /// Runs the body `name`.
 pub(crate) fn run(name: &str, input: &[u8]) {
