@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crate::base::clock::rfc3339;
+use crate::base::fault;
 use crate::base::monitor::{Monitor, Silent};
 use crate::base::{Error, IoContext, Result};
 use crate::cli::{Daemon, Ready};
@@ -39,6 +40,7 @@ pub struct Filesystem;
 
 impl Daemon for Filesystem {
     fn serve(&self, options: &MountOptions, store: &Path, mountpoint: &Path, ready: Ready<'_>) -> Result<()> {
+        fault::arm()?;
         let store = Store::open(store, mountpoint)?;
         let root = store.layout.root().to_owned();
         let owner = caller();

@@ -25,6 +25,8 @@ pub mod sealer;
 pub mod setattr;
 pub mod shutdown;
 pub mod status;
+#[cfg(debug_assertions)]
+pub mod steps;
 pub mod sync;
 pub mod workers;
 

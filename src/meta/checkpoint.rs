@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::Meta;
 use super::Shared;
 use super::overlay::Frozen;
+use crate::base::fault::{self, Point};
 use crate::base::lock::lock;
 use crate::base::{Error, IoContext, Result};
 use crate::catalog::Change;
@@ -102,7 +103,9 @@ impl Drop for Watched {
 impl Shared {
     fn run_checkpoints(&self) {
         while self.wait_until_due() {
+            fault::reached(Point::CheckpointBegun);
             let done = self.checked(self.checkpoint());
+            fault::reached(Point::CheckpointEnded);
             let mut state = lock(&self.state);
             state.failing = done.as_ref().err().map(Error::errno);
             drop(state);
@@ -214,7 +217,9 @@ impl Shared {
             changes.push((key, value.as_deref()));
         }
         self.store.apply(&changes, Some(frozen.seq))?;
+        fault::reached(Point::CheckpointApplied);
         self.store.flush()?;
+        fault::reached(Point::CheckpointFlushed);
         lock(&self.state).catalog_position = frozen.seq;
         self.overlay.drop_frozen();
         self.changed.notify_all();

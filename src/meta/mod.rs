@@ -24,6 +24,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
 use crate::base::clock::Time;
+use crate::base::fault::{self, Point};
 use crate::base::lock::lock;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, Result, durable};
@@ -76,6 +77,7 @@ impl Meta {
         let log = Journal::open(journal, &found, last_seq + 1, boot, options.segment_bytes)?;
         log.append(Body::Opened { boot, time: Time::now() }.encode()?)?;
         log.sync()?;
+        fault::reached(Point::JournalOpened);
         let power_cut = recover::is_power_cut(&found, &boot);
         let of_note = |note: &journal::Note| (note.seq, note.note.clone());
         let pending: Vec<_> = found.notes.iter().filter(|note| note.boot != boot).map(of_note).collect();
@@ -199,8 +201,10 @@ impl Meta {
         while let Some(frozen) = shared.overlay.freeze() {
             shared.checked(shared.write_down(&frozen))?;
         }
+        fault::reached(Point::CatalogCarried);
         shared.journal.append(Body::Closed.encode()?)?;
         shared.journal.sync()?;
+        fault::reached(Point::CatalogClosed);
         Ok(())
     }
 
