@@ -142,7 +142,11 @@ impl Journal {
     /// Bytes of all segment files, preallocated space included.
     pub fn disk_bytes(&self) -> Result<u64> {
         segment::list(&self.dir, "log")?.iter().try_fold(0, |sum, segment| {
-            Ok(sum + fs::metadata(&segment.path).context("stat", &segment.path)?.len())
+            match fs::metadata(&segment.path) {
+                // An export has made it needless meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(sum),
+                found => Ok(sum + found.context("stat", &segment.path)?.len()),
+            }
         })
     }
 

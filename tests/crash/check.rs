@@ -265,7 +265,8 @@ fn versions(engine: &Arc<Engine>, oracle: &Oracle, exact: bool) {
         };
         // One that is made after a cut of a moment from before it is marked: its bytes were never durable.
         if is_durable || exact {
-            assert!(version.complete, "version {number} of {:?}: {:?}", kept.run, version.why);
+            let doubted = version.why.iter().any(|why| why.contains("went down"));
+            assert!(!doubted, "version {number} of {:?}: {:?}", kept.run, version.why);
             assert_eq!(version.files, kept.files.len() as u64, "files of version {number} of {:?}", kept.run);
         }
         for (path, content) in &kept.files {

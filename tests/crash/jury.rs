@@ -49,12 +49,18 @@ impl Jury {
         oracle: &Oracle,
         exact: bool,
         boot: u8,
-        what: &str,
+        what: String,
     ) {
-        let (folder, image) = self.image(disk, loss);
-        let _ = image;
+        let (folder, _) = self.image(disk, loss);
         let boot = if loss == Loss::Killed { boot } else { boot + 1 };
-        self.ask(folder, oracle, exact && loss == Loss::Killed, boot, format!("{what}, {loss:?}"), None);
+        self.ask(folder, oracle, exact && loss == Loss::Killed, boot, what);
+    }
+
+    /// An image that is opened later.
+    fn base(&mut self, disk: &Disk, loss: Loss, oracle: &Oracle, boot: u8, what: String) -> Base {
+        let (folder, disk) = self.image(disk, loss);
+        let (exact, boot) = (loss == Loss::Killed, boot + u8::from(loss != Loss::Killed));
+        Base { what, store: folder.join("store"), disk, oracle: oracle.clone(), exact, boot }
     }
 
     /// A folder of its own with the image `store` in it, and the disk of the image.
@@ -67,15 +73,7 @@ impl Jury {
         (folder, image)
     }
 
-    fn ask(
-        &mut self,
-        folder: PathBuf,
-        oracle: &Oracle,
-        exact: bool,
-        boot: u8,
-        what: String,
-        fault: Option<&str>,
-    ) {
+    fn ask(&mut self, folder: PathBuf, oracle: &Oracle, exact: bool, boot: u8, what: String) {
         let question = Question { store: folder.join("store"), oracle: oracle.clone(), exact, boot };
         let path = folder.join("question");
         fs::write(&path, serde_json::to_vec(&question).unwrap()).unwrap();
@@ -84,9 +82,6 @@ impl Jury {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "a_process_that_checks", "--ignored", "--nocapture", "--test-threads=1"]);
         command.env(QUESTION, &path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
-        if let Some(fault) = fault {
-            command.env("CKPTFS_FAULT", fault);
-        }
         let child = command.spawn().unwrap();
         self.trials.push(Trial { child, begun: Instant::now(), folder, what });
     }
@@ -117,6 +112,11 @@ impl Jury {
         }
     }
 
+    /// How many images there were.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
     /// Waits for all trials: how many images there were, and what was wrong.
     pub(crate) fn end(&mut self) -> (usize, Vec<String>) {
         self.wait(0);
@@ -142,24 +142,51 @@ impl Choice {
     }
 }
 
-/// A camera that has three images of each chosen moment checked.
-pub(crate) fn camera(
-    jury: Arc<Mutex<Jury>>,
-    oracle: Arc<Mutex<Oracle>>,
-    choice: Choice,
-    boot: Arc<Mutex<u8>>,
-    seed: u64,
-) -> Box<crate::watch::Camera> {
-    let mut number = 0;
-    Box::new(move |event, disk| {
-        if !choice.takes(event) {
-            return;
-        }
-        number += 1;
-        let (oracle, boot) = (oracle.lock().unwrap().clone(), *boot.lock().unwrap());
-        let mut jury = jury.lock().unwrap();
-        for loss in [Loss::Killed, Loss::Cut, Loss::Torn(seed * 1_000_000 + number)] {
-            jury.try_image(disk, loss, &oracle, true, boot, &format!("{event:?}"));
-        }
-    })
+/// An image that is opened while it is watched, so that there are images of what happens meanwhile.
+pub(crate) struct Base {
+    pub(crate) what: String,
+    pub(crate) store: PathBuf,
+    pub(crate) disk: Disk,
+    pub(crate) oracle: Oracle,
+    pub(crate) exact: bool,
+    pub(crate) boot: u8,
+}
+
+/// What a camera works with.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    pub(crate) jury: Arc<Mutex<Jury>>,
+    pub(crate) oracle: Arc<Mutex<Oracle>>,
+    pub(crate) bases: Arc<Mutex<Vec<Base>>>,
+    pub(crate) choice: Choice,
+    pub(crate) exact: bool,
+    pub(crate) boot: u8,
+    pub(crate) seed: u64,
+    /// What the events of this camera follow.
+    pub(crate) what: String,
+}
+
+impl Bench {
+    /// A camera that has three images of each chosen moment checked, and keeps those of which `keeps` holds as bases.
+    pub(crate) fn camera(self, keeps: impl Fn(Event) -> bool + Send + 'static) -> Box<crate::watch::Camera> {
+        let mut number = 0;
+        Box::new(move |event, disk| {
+            number += 1;
+            let losses = [Loss::Killed, Loss::Cut, Loss::Torn(self.seed * 1_000_000 + number)];
+            let oracle = self.oracle.lock().unwrap().clone();
+            let mut jury = self.jury.lock().unwrap();
+            if keeps(event) {
+                for loss in losses {
+                    let what = format!("{event:?}, {loss:?}, opening: ");
+                    self.bases.lock().unwrap().push(jury.base(disk, loss, &oracle, self.boot, what));
+                }
+            }
+            if self.choice.takes(event) {
+                for loss in losses {
+                    let what = format!("{}{event:?}, {loss:?}", self.what);
+                    jury.try_image(disk, loss, &oracle, self.exact, self.boot, what);
+                }
+            }
+        })
+    }
 }

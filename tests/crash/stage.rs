@@ -20,7 +20,7 @@ pub(crate) const ME: Caller = Caller { uid: 0, gid: 0 };
 /// The root's inode number.
 pub(crate) const ROOT: u64 = 1;
 /// Committed keys that wait before a checkpoint.
-const OVERLAY_ENTRIES: usize = 48;
+const OVERLAY_ENTRIES: usize = 24;
 
 /// Small bounds, so that a short workload reaches everything.
 pub(crate) fn options(boot: u8) -> Options {
@@ -29,7 +29,7 @@ pub(crate) fn options(boot: u8) -> Options {
         overlay_entries: OVERLAY_ENTRIES,
         overlay_bytes: 1 << 20,
         checkpoint_after: Duration::from_secs(3600),
-        export_after_bytes: 20_000,
+        export_after_bytes: 4_000,
         boot: Some([boot; 16]),
     };
     let settle = Duration::from_secs(3600);
@@ -86,7 +86,9 @@ impl Stage {
 
     /// Opens the store.
     pub(crate) fn start(&mut self) {
+        self.watch.turn.take();
         self.running = Some(open(&self.root, self.boot).unwrap());
+        self.watch.turn.give();
         self.let_others_work();
     }
 
@@ -99,6 +101,7 @@ impl Stage {
         }
         let running = self.running.take().unwrap();
         if orderly {
+            self.watch.turn.take();
             running.engine.shut_down(&running.workers, End::Unused).unwrap();
             self.oracle().names_are_durable();
             let all: Vec<usize> = (0..self.oracle().files.len()).collect();

@@ -1,7 +1,8 @@
 //! Sees every crash point and every sync of this process, keeps the simulated disk, and has images made and checked.
 //!
-//! Only one thread of the store works at a time: whoever has the turn. The test's thread has it during an operation; the
-//! checkpoint thread takes it for a whole checkpoint, others for one event. So an image is of one moment.
+//! Only one thread of the store works at a time: whoever has the turn. The test's thread has it during an operation (and
+//! loses it when an engine that ends waits for its threads); the checkpoint thread takes it for a whole checkpoint, others
+//! for one event. So an image is of one moment.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -130,7 +131,8 @@ impl Observer for Watch {
         match point {
             // It keeps the turn until the checkpoint has ended.
             Point::CheckpointBegun => return,
-            Point::CheckpointEnded => self.turn.give(),
+            // What comes now waits for the checkpoint thread to end.
+            Point::CheckpointEnded | Point::EndDurable => self.turn.give(),
             _ => {}
         }
         self.turn.give();
@@ -144,12 +146,18 @@ impl Observer for Watch {
     }
 
     fn synced(&self, sync: Sync, file: &File, path: &Path) {
-        self.turn.take();
+        // Whoever has the turn waits for the thread that makes everything durable.
+        let alone = sync != Sync::Filesystem;
+        if alone {
+            self.turn.take();
+        }
         self.happened(|seen| {
             seen.disk.synced(sync, file, path);
             seen.syncs += 1;
             Event::Sync(seen.syncs)
         });
-        self.turn.give();
+        if alone {
+            self.turn.give();
+        }
     }
 }
