@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::base::Result;
 use crate::base::fault::{self, Point};
 use crate::base::monitor::Monitor;
-use crate::catalog::keys::{HotId, HotState, Ino};
+use crate::catalog::keys::{self, HotId, HotState, Ino};
 use crate::catalog::records::{Body, Content};
 use crate::hot::HotDir;
 use crate::hot::grave::Grave;
@@ -111,7 +111,8 @@ impl Engine {
             self.reap(ino)?;
         }
         fault::reached(Point::RecoverReaped);
-        self.sync_names()
+        self.sync_names()?;
+        self.ns.meta().recovered()
     }
 
     /// Compares the hot files on record with those in the folder.
@@ -159,6 +160,10 @@ impl Engine {
             }
             Ok(())
         })?;
+        if let Some(Content::Both(hot, _)) = content {
+            // A moment that has it from that record has the chunks, too: it is not to wait for a file that is gone.
+            self.ns.record(vec![(keys::hot(HotState::Captured, hot), None)])?;
+        }
         tracing::debug!("inode {ino}: the hot copy is dropped by record {seq}");
         Ok(())
     }

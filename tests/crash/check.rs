@@ -96,7 +96,12 @@ fn used_again(running: &Running, mut found: BTreeMap<String, Found>) -> BTreeMap
     found.insert("after.npy".to_owned(), Found { kind: FoundKind::File(bytes), xattrs: BTreeMap::new() });
     assert_same(&tree(engine), &found, "after it was written, sealed and collected");
     let report = engine.report_status().unwrap();
-    assert!(report.poisoned.is_none() && report.faults.is_empty(), "{report:?}");
+    assert!(
+        report.poisoned.is_none() && report.faults.is_empty(),
+        "{:?} {:?}",
+        report.poisoned,
+        report.faults
+    );
     found
 }
 
