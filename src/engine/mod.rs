@@ -183,7 +183,7 @@ impl Engine {
     /// Stops all writing if `why` is a failed sync: what was written before it may be lost, and a second try
     /// would prove nothing. Any other failure is the caller's alone.
     pub(crate) fn poison_if_sync(&self, why: &Error) {
-        if matches!(why, Error::Io { what: "fsync" | "fdatasync" | "syncfs", .. }) {
+        if why.is_failed_sync() {
             self.poison(why);
         }
     }
@@ -197,9 +197,11 @@ impl Engine {
         }
     }
 
-    /// Logs a fault and keeps it for `status`; plain POSIX answers are not faults.
+    /// Logs a fault and keeps it for `status`; plain POSIX answers are not faults. A failed sync of the background stops
+    /// all writing as any other does.
     pub fn report(&self, error: &Error, doing: &str) {
         if error.is_fault() {
+            self.poison_if_sync(error);
             tracing::error!("cannot {doing}: {error}");
             self.faults.add(format!("{doing}: {error}"));
         }

@@ -112,8 +112,10 @@ impl Shared {
             self.changed.notify_all();
             match done {
                 Ok(()) => {}
-                // The catalog is lost until the next open: nothing can be carried down any more.
-                Err(error @ (Error::Damaged { .. } | Error::Poisoned(_))) => {
+                // The catalog is lost until the next open, or the disk is: nothing can be carried down any more.
+                Err(error)
+                    if error.is_failed_sync() || !matches!(error, Error::Io { .. } | Error::Errno(_)) =>
+                {
                     self.journal.poison(error);
                     self.changed.notify_all();
                     return;
@@ -193,7 +195,9 @@ impl Shared {
         if self.is_export_due() {
             match self.export() {
                 // The journal is whole without it; it is tried again after the next checkpoint.
-                Err(error @ Error::Io { .. }) if self.journal.poisoned().is_none() => {
+                Err(error @ Error::Io { .. })
+                    if self.journal.poisoned().is_none() && !error.is_failed_sync() =>
+                {
                     tracing::warn!("no export was written: {error}");
                 }
                 result => result?,

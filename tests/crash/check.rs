@@ -79,6 +79,12 @@ pub(crate) fn answer(path: &Path) {
     versions(&again.engine, oracle, *exact);
 }
 
+/// What a store shows is all that was answered, versions included.
+pub(crate) fn exactly(engine: &Arc<Engine>, oracle: &Oracle) {
+    same_names(&tree(engine), oracle);
+    versions(engine, oracle, true);
+}
+
 /// The store is written, sealed and collected as if nothing had happened; what it shows then.
 fn used_again(running: &Running, mut found: BTreeMap<String, Found>) -> BTreeMap<String, Found> {
     let engine = &running.engine;

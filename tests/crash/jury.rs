@@ -138,12 +138,17 @@ pub(crate) struct Choice {
     pub(crate) first: usize,
     /// ... and every so many times after that, and every so many syncs.
     pub(crate) every: usize,
+    /// Of points only those whose names begin like one of these.
+    pub(crate) only: &'static [&'static str],
 }
 
 impl Choice {
     pub(crate) fn takes(self, event: Event) -> bool {
         match event {
-            Event::Point(_, nth) => nth <= self.first || nth % self.every == 0,
+            Event::Point(point, nth) => {
+                (nth <= self.first || nth % self.every == 0)
+                    && self.only.iter().any(|begin| point.name().starts_with(begin))
+            }
             Event::Sync(nth) => nth % self.every == 0,
         }
     }

@@ -162,7 +162,11 @@ impl Stage {
     fn let_others_work(&self) {
         let begun = Instant::now();
         let meta = self.engine().names().meta();
-        while meta.status().unwrap().overlay_entries > OVERLAY_ENTRIES {
+        let due = || {
+            let status = meta.status().unwrap();
+            status.overlay_entries > OVERLAY_ENTRIES && status.poisoned.is_none()
+        };
+        while due() {
             assert!(begun.elapsed() < Duration::from_secs(60), "the checkpoint never ends");
             std::thread::sleep(Duration::from_micros(200));
         }

@@ -153,8 +153,18 @@ fn is_worth_opening(event: Event) -> bool {
     }
 }
 
+/// The same, for a short run.
+fn is_worth_opening_most(event: Event) -> bool {
+    match event {
+        Event::Point(Point::JournalPlaced, nth) => nth == 4,
+        Event::Point(Point::SyncBarrier | Point::VersionProtected, nth) => nth == 2,
+        Event::Point(Point::CheckpointApplied, nth) => nth == 1,
+        Event::Point(..) | Event::Sync(_) => false,
+    }
+}
+
 /// Runs the workload, then opens what crashes of it have left, and has images checked as the choices say.
-fn run(choice: Choice, while_opening: Choice, seed: u64) {
+fn run(choice: Choice, while_opening: Choice, is_worth_opening: fn(Event) -> bool, seed: u64) {
     let (_alone, dir) = (alone(), folder());
     let store = dir.path().join("store");
     std::fs::create_dir(&store).unwrap();
@@ -200,7 +210,20 @@ fn run(choice: Choice, while_opening: Choice, seed: u64) {
     assert!(missed.is_empty(), "points that the workload does not reach: {missed:?}");
 }
 
+/// The points of opening a store after a crash.
+const OPENING: &[&str] = &["recover.", "rebuild.", "journal.opened", "journal.tail", "file.", "checkpoint."];
+
 #[test]
 fn nothing_is_lost_at_points_and_syncs() {
-    run(Choice { first: 1, every: 40 }, Choice { first: 1, every: 40 }, 1);
+    let choice = Choice { first: 1, every: 60, only: &[""] };
+    run(choice, Choice { every: usize::MAX, only: OPENING, ..choice }, is_worth_opening_most, 1);
+}
+
+/// `CKPTFS_SEED=n cargo test --test crash -- --ignored every_point` repeats a run; it takes half an hour.
+#[test]
+#[ignore = "takes half an hour"]
+fn nothing_is_lost_at_every_point_and_every_sync() {
+    let seed = std::env::var("CKPTFS_SEED").map_or(2, |seed| seed.parse().unwrap());
+    let all = Choice { first: usize::MAX, every: 1, only: &[""] };
+    run(all, Choice { first: 1, every: 1, ..all }, is_worth_opening, seed);
 }
