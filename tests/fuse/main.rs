@@ -18,6 +18,8 @@ mod common;
 mod commands;
 mod costs;
 mod daemon;
+#[cfg(debug_assertions)]
+mod faults;
 mod history;
 mod killed;
 mod modes;
