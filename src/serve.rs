@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crate::base::clock::{Time, rfc3339};
+use crate::base::fault;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result};
 use crate::check::{Area, Findings};
@@ -50,6 +51,7 @@ impl Daemon for Filesystem {
         ready: Ready<'_>,
         progress: &dyn Monitor,
     ) -> Result<()> {
+        fault::arm()?;
         let store = Store::open(store, mountpoint)?;
         let root = store.layout.root().to_owned();
         let owner = caller();

@@ -64,6 +64,11 @@ impl Error {
         !matches!(self, Error::Errno(_))
     }
 
+    /// Whether it is a sync that failed: what was written before it may be lost, and a second try would prove nothing.
+    pub fn is_failed_sync(&self) -> bool {
+        matches!(self, Error::Io { what: "fsync" | "fdatasync" | "syncfs", .. })
+    }
+
     /// A [`Error::Damaged`] for `path`.
     pub fn damaged(path: &Path, what: impl Into<String>) -> Self {
         Error::Damaged { what: what.into(), path: path.to_owned() }

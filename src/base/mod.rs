@@ -4,6 +4,7 @@ pub mod bytes;
 pub mod clock;
 pub mod durable;
 pub mod error;
+pub mod fault;
 pub mod id;
 pub mod lock;
 pub mod machine;

@@ -11,6 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::lock::{Holder, StoreLock};
+use crate::base::fault::{self, Point};
 use crate::base::{Error, IoContext, Result, durable, private};
 use crate::options::sources;
 
@@ -157,11 +158,13 @@ impl Layout {
         for name in KEPT.iter().chain(&REBUILT) {
             private::folder(&self.root.join(name))?;
         }
+        fault::reached(Point::StoreFolders);
         if !self.config().exists() {
             durable::write_file(&self.config(), sources::template().as_bytes())?;
         }
         let id = self.write_format()?;
         durable::sync_dir(self.root.parent().unwrap_or(Path::new("/")))?;
+        fault::reached(Point::StoreMade);
         Ok(id)
     }
 

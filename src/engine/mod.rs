@@ -9,8 +9,8 @@ pub mod cache;
 pub mod check;
 pub mod close;
 pub mod copy;
-mod doubt;
 mod descriptors;
+mod doubt;
 pub mod history;
 pub mod hot_place;
 pub mod inspect;
@@ -29,6 +29,8 @@ pub mod sealer;
 pub mod setattr;
 pub mod shutdown;
 pub mod status;
+#[cfg(debug_assertions)]
+pub mod steps;
 pub mod sync;
 pub mod workers;
 
@@ -195,7 +197,7 @@ impl Engine {
     /// Stops all writing if `why` is a failed sync: what was written before it may be lost, and a second try
     /// would prove nothing. Any other failure is the caller's alone.
     pub(crate) fn poison_if_sync(&self, why: &Error) {
-        if matches!(why, Error::Io { what: "fsync" | "fdatasync" | "syncfs", .. }) {
+        if why.is_failed_sync() {
             self.poison(why);
         }
     }
@@ -209,7 +211,8 @@ impl Engine {
         }
     }
 
-    /// Logs a fault and keeps it for `status`; plain POSIX answers are not faults.
+    /// Logs a fault and keeps it for `status`; plain POSIX answers are not faults. A failed sync of the background stops
+    /// all writing as any other does.
     pub fn report(&self, error: &Error, doing: &str) {
         if let Some(cure) = self.descriptors.cure(error) {
             if !cure.is_empty() {
@@ -217,6 +220,7 @@ impl Engine {
                 self.faults.add(format!("{doing}: {cure}"));
             }
         } else if error.is_fault() {
+            self.poison_if_sync(error);
             tracing::error!("cannot {doing}: {error}");
             self.faults.add(format!("{doing}: {error}"));
         }

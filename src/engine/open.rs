@@ -14,6 +14,7 @@ use super::attr::{Attr, merge_times, set_hot_times};
 use super::live::{HotFile, Live, OpenState, Source, Way};
 use super::{Engine, Handle};
 use crate::base::clock::Time;
+use crate::base::fault::{self, Point};
 use crate::base::{Error, IoContext, Result};
 use crate::catalog::keys::{HotId, HotState, Ino};
 use crate::catalog::records::{Body, Content, Inode, Sealed};
@@ -288,7 +289,9 @@ impl Engine {
         if filled.is_err() {
             self.hot.delete(id)?;
         }
-        filled.map(|()| id)
+        filled?;
+        fault::reached(Point::HotHydrated);
+        Ok(id)
     }
 
     fn fill(&self, id: HotId, inode: &Inode, sealed: &Sealed) -> Result<()> {
@@ -343,6 +346,7 @@ impl Engine {
             }
             Ok(())
         })?;
+        fault::reached(Point::HotTurned);
         if let Some(old) = before {
             self.bury(old, seq);
         }

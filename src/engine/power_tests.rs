@@ -148,6 +148,33 @@ fn opening_a_durable_file_for_update_does_not_risk_its_bytes_while_a_version_is_
 }
 
 #[test]
+fn a_kill_while_a_power_cut_is_recovered_does_not_hide_the_cut() {
+    let mut machine = Machine::new(KEEP_ALL);
+    let engine = machine.start();
+    let sealed = save(&engine, "model.pt", &floats(1), false);
+    seal(&engine);
+    let lost = save(&engine, "log", b"never synced", false);
+    engine.ns.meta().sync().unwrap();
+    let (copy, lost) = (hot_path(&engine, sealed), hot_path(&engine, lost));
+    drop(engine);
+    // The cut tears the hot copy of what is sealed, and the next daemon is killed before it has looked at hot files.
+    fs::write(&copy, b"torn").unwrap();
+    fs::remove_file(lost).unwrap();
+    machine.boot += 1;
+    let (journal, catalog) = (machine.dir.path().join("journal"), machine.dir.path().join("catalog"));
+    let options = crate::meta::Options { boot: Some([machine.boot; 16]), ..Default::default() };
+    drop(crate::meta::Meta::open(&journal, &catalog, options, &Silent).unwrap());
+    let engine = machine.start();
+    assert_eq!(load(&engine, "model.pt").unwrap(), floats(1));
+    assert_eq!(load(&engine, "log").unwrap(), b"");
+    assert!(engine.report_status().unwrap().faults.is_empty());
+    // It is over: a kill from here on is a kill.
+    drop(engine);
+    assert!(!journal.join("power_cut").exists());
+    assert_eq!(load(&machine.start(), "model.pt").unwrap(), floats(1));
+}
+
+#[test]
 fn a_replaced_name_holds_the_old_bytes_when_the_new_ones_are_lost() {
     let mut machine = Machine::new(0);
     let engine = machine.start();

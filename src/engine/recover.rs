@@ -15,8 +15,9 @@ use super::{Engine, Handles, Options, ballast, cache, kept, status, sync};
 use parking_lot::Mutex;
 
 use crate::base::Result;
+use crate::base::fault::{self, Point};
 use crate::base::monitor::Monitor;
-use crate::catalog::keys::{HotId, HotState, Ino};
+use crate::catalog::keys::{self, HotId, HotState, Ino};
 use crate::catalog::records::{Body, Content};
 use crate::hot::HotDir;
 use crate::hot::grave::Grave;
@@ -35,6 +36,7 @@ impl Engine {
         monitor: &dyn Monitor,
     ) -> Result<Arc<Engine>> {
         ballast::release(store)?;
+        fault::reached(Point::BallastReleased);
         let opened =
             Meta::open(&store.join("journal"), &store.join("catalog"), options.meta.clone(), monitor)?;
         let Opened { meta, rebooted, unclean, pending } = opened;
@@ -90,6 +92,7 @@ impl Engine {
         let (gone, seq) = engine.ns.release_captured()?;
         gone.into_iter().for_each(|hot| engine.bury(hot, seq));
         ballast::hold(store);
+        fault::reached(Point::BallastHeld);
         Ok(Arc::new(engine))
     }
 
@@ -97,12 +100,14 @@ impl Engine {
         monitor.begin("recovering after an unclean end", 0);
         tracing::warn!("the last daemon did not end in order; recovering (reboot since: {rebooted})");
         self.match_hot_files(rebooted)?;
+        fault::reached(Point::RecoverMatched);
         if !rebooted {
             // Which files' entries were durable is forgotten; a later fsync must be able to rely on all.
             self.hot.sync_everything()?;
         }
         if rebooted {
             self.ns.undo(pending)?;
+            fault::reached(Point::RecoverTakenBack);
             if let Some((last, _)) = pending.last() {
                 self.ns.meta().barrier(*last)?;
             }
@@ -111,7 +116,9 @@ impl Engine {
         for ino in self.ns.orphans()? {
             self.reap(ino)?;
         }
-        self.sync_names()
+        fault::reached(Point::RecoverReaped);
+        self.sync_names()?;
+        self.ns.meta().recovered()
     }
 
     /// Compares the hot files on record with those in the folder.
@@ -162,6 +169,10 @@ impl Engine {
             }
             Ok(())
         })?;
+        if let Some(Content::Both(hot, _)) = content {
+            // A moment that has it from that record has the chunks, too: it is not to wait for a file that is gone.
+            self.ns.record(vec![(keys::hot(HotState::Captured, hot), None)])?;
+        }
         tracing::debug!("inode {ino}: the hot copy is dropped by record {seq}");
         Ok(())
     }

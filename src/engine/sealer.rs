@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::Engine;
 use super::attr::merge_times;
 use super::live::Live;
+use crate::base::fault::{self, Point};
 use crate::base::priority::make_thread_idle;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{HotId, HotState, Ino};
@@ -68,16 +69,21 @@ impl Engine {
     pub(super) fn seal_loop(&self) {
         make_thread_idle();
         while let Some(first) = self.queue.take() {
-            let mut taken = vec![first];
-            if let Err(error) = self.seal_batch(&mut taken) {
-                self.report(&error, "seal");
-                for ino in &taken {
-                    self.queue.again(*ino, FAILED);
-                }
-            }
-            self.queue.done(taken.len());
+            self.seal_from(first);
             self.shrink_cache();
         }
+    }
+
+    /// Seals a file that was taken from the queue, and with it what else is due.
+    pub(super) fn seal_from(&self, first: Ino) {
+        let mut taken = vec![first];
+        if let Err(error) = self.seal_batch(&mut taken) {
+            self.report(&error, "seal");
+            for ino in &taken {
+                self.queue.again(*ino, FAILED);
+            }
+        }
+        self.queue.done(taken.len());
     }
 
     fn seal_batch(&self, taken: &mut Vec<Ino>) -> Result<()> {
@@ -100,6 +106,7 @@ impl Engine {
             return Ok(());
         }
         batch.finish()?;
+        fault::reached(Point::SealPacked);
         for file in packed {
             if let Err(error) = self.with_held(file.live.ino, |_| self.publish(&file)) {
                 self.report(&error, "record a sealed file");
@@ -208,6 +215,7 @@ impl Engine {
             Err(Error::Errno(libc::ENOENT | libc::ESTALE)) => return Ok(()),
             Err(error) => return Err(error),
         }
+        fault::reached(Point::SealRecorded);
         self.cache.add(live.ino, file.attr.blocks.saturating_mul(512));
         self.queue.sealed(live.ino);
         self.totals.sealed(file.content.size);
@@ -248,6 +256,7 @@ impl Engine {
             inode.body = Body::File(Content::Sealed(sealed));
             Ok(())
         })?;
+        fault::reached(Point::SealEvicted);
         self.cache.remove(ino);
         self.bury(hot, seq);
         Ok(())

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::Engine;
 use super::sealer::SMALL_MAX_BYTES;
 use super::workers::Workers;
+use crate::base::fault::{self, Point};
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result};
 use crate::catalog::keys::HotState;
@@ -58,6 +59,7 @@ impl Engine {
         // What the first sync freed has its own records.
         self.sync_names()?;
         self.grave.delete_doomed(&self.hot)?;
+        fault::reached(Point::EndDurable);
         match end {
             End::Unused => self.ns.meta().close(),
             End::InUse => Ok(()),

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use super::Pace;
 use super::mark::{Live, Owner};
 use super::plan::{PackUse, Plan};
+use crate::base::fault::{self, Point};
 use crate::base::monitor::Monitor;
 use crate::base::{Error, Result};
 use crate::pack::collect::is_damage;
@@ -65,6 +66,7 @@ pub fn sweep(
     collection.doom(&all);
     collection.notes().into_iter().for_each(|short| live.add(short, Owner::File));
     live.add_bases();
+    fault::reached(Point::ReclaimDoomed);
     let mut sweep = Sweep { store, collection, live, pace, monitor, swept: Swept::default(), done_bytes: 0 };
     sweep.delete(&plan.delete)?;
     let mut left = plan.rewrite.as_slice();
@@ -144,7 +146,9 @@ impl Sweep<'_> {
                 self.move_blob(pack.number, &entry, &mut batch)?;
             }
         }
-        Ok(batch.finish()?.new_bytes)
+        let copied = batch.finish()?;
+        fault::reached(Point::ReclaimCopied);
+        Ok(copied.new_bytes)
     }
 
     fn move_blob(&self, pack: u32, entry: &PackEntry, batch: &mut PackBatch) -> Result<(), Fault> {

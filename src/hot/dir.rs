@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
 
 use crate::base::clock::Time;
+use crate::base::fault::{self, Point};
 use crate::base::{Error, IoContext, Result, durable, private};
 use crate::catalog::keys::HotId;
 
@@ -65,6 +66,7 @@ impl HotDir {
         check_owner(root)?;
         if made {
             durable::sync_dir(root)?;
+            fault::reached(Point::HotFolders);
         }
         let statfs = rustix::fs::statfs(root).context("statfs", root)?;
         let on_overlay = statfs.f_type == OVERLAYFS_MAGIC;
@@ -92,6 +94,7 @@ impl HotDir {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDONLY | OFlags::CLOEXEC;
         let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).context("create", &path)?;
         self.new.lock().insert(id);
+        fault::reached(Point::HotCreated);
         Ok(file.into())
     }
 
@@ -132,8 +135,10 @@ impl HotDir {
         } else {
             durable::sync_all(file, &path)?;
         }
+        fault::reached(Point::HotSynced);
         if self.new.lock().contains(&id) {
             durable::sync_dir(path.parent().unwrap_or(&self.root))?;
+            fault::reached(Point::HotEntrySynced);
             self.new.lock().remove(&id);
         }
         Ok(())

@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::HotDir;
+use crate::base::fault::{self, Point};
 use crate::base::{Error, Result};
 use crate::catalog::keys::HotId;
 
@@ -112,7 +113,12 @@ impl Grave {
             doomed
         };
         let count = doomed.len();
-        let deleted = doomed.into_iter().map(|id| hot.delete(id)).fold(Ok(()), Result::and);
+        let delete = |id| {
+            hot.delete(id)?;
+            fault::reached(Point::HotDeleted);
+            Ok(())
+        };
+        let deleted = doomed.into_iter().map(delete).fold(Ok(()), Result::and);
         self.state.lock().deleting -= count;
         deleted
     }

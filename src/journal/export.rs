@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::segment;
 use crate::base::bytes::{Cursor, Put};
+use crate::base::fault::{self, Point};
 use crate::base::{Error, IoContext, Result, STORE_FORMAT, durable, private};
 
 const MAGIC: &[u8; 8] = b"ckptexpt";
@@ -84,7 +85,9 @@ impl Writer {
         self.write(&footer)?;
         self.file.flush().context("write", &self.tmp)?;
         durable::sync_all(self.file.get_ref(), &self.tmp)?;
+        fault::reached(Point::ExportSynced);
         durable::rename(&self.tmp, &self.path)?;
+        fault::reached(Point::ExportPlaced);
         self.finished = true;
         Ok(self.bytes)
     }
@@ -148,6 +151,7 @@ pub fn prune(dir: &Path) -> Result<u64> {
     let exports = list(dir)?;
     for export in exports.iter().skip(2) {
         fs::remove_file(&export.path).context("delete", &export.path)?;
+        fault::reached(Point::ExportPruned);
     }
     Ok(exports.get(1).map_or(0, |older| older.position))
 }

@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::record::BootId;
 use super::segment;
+use crate::base::fault::{self, Point};
 use crate::base::{IoContext, Result};
 
 const RETRY: Duration = Duration::from_secs(1);
@@ -84,6 +85,7 @@ impl Maker {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let path = self.dir.join(format!("spare-{number}.tmp"));
         let file = segment::prepare(&path, self.segment_bytes, &self.boot).inspect_err(|_| discard(&path))?;
+        fault::reached(Point::JournalSpare);
         Ok(Spare { file, path })
     }
 

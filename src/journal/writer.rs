@@ -16,6 +16,7 @@ use super::record::{self, BootId};
 use super::scan::Scan;
 use super::segment::{self, SEGMENT_HEADER_LEN};
 use super::spare::Spares;
+use crate::base::fault::{self, Point};
 use crate::base::lock::lock;
 use crate::base::{Error, IoContext, Result, durable};
 
@@ -55,6 +56,7 @@ impl Journal {
         if let Some((path, len)) = &found.tail {
             let file = OpenOptions::new().write(true).open(path).context("open", path)?;
             durable::truncate(&file, *len, path)?;
+            fault::reached(Point::JournalTailCut);
         }
         let segment_bytes = segment_bytes.clamp(4096, 256 << 20);
         let spares = Spares::start(dir, segment_bytes, boot)?;
@@ -97,6 +99,7 @@ impl Journal {
         active.next_seq += 1;
         lock(&self.tail).seq = seq;
         self.appended_bytes.fetch_add(len, Ordering::Relaxed);
+        fault::reached(Point::JournalAppended);
         Ok(seq)
     }
 
@@ -139,7 +142,11 @@ impl Journal {
     /// Bytes of all segment files, preallocated space included.
     pub fn disk_bytes(&self) -> Result<u64> {
         segment::list(&self.dir, "log")?.iter().try_fold(0, |sum, segment| {
-            Ok(sum + fs::metadata(&segment.path).context("stat", &segment.path)?.len())
+            match fs::metadata(&segment.path) {
+                // An export has made it needless meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(sum),
+                found => Ok(sum + found.context("stat", &segment.path)?.len()),
+            }
         })
     }
 
@@ -169,6 +176,7 @@ impl Journal {
                 break;
             }
             fs::remove_file(&segment.path).context("delete", &segment.path)?;
+            fault::reached(Point::JournalDeleted);
         }
         Ok(())
     }
@@ -178,11 +186,13 @@ impl Journal {
         let _syncing = lock(&self.syncing);
         self.writable()?;
         active.file.set_len(active.offset).context("truncate", &active.path)?;
+        fault::reached(Point::JournalFull);
         self.sync_segment(&active.file, &active.path, active.next_seq - 1)?;
         // A failed fsync of the folder would leave records in a segment without a durable name.
         let (file, path) = place(&self.dir, &self.spares, active.next_seq).map_err(|error| {
             if is_full(&error) || is_crowded(&error) { error } else { self.poison(error) }
         })?;
+        fault::reached(Point::JournalPlaced);
         *lock(&self.tail) = Tail { file: Arc::clone(&file), path: path.clone(), seq: active.next_seq - 1 };
         (active.file, active.path, active.offset) = (file, path, SEGMENT_HEADER_LEN as u64);
         Ok(())
@@ -194,6 +204,7 @@ impl Journal {
         self.syncs.fetch_add(1, Ordering::Relaxed);
         durable::sync_data(file, path).map_err(|error| self.poison(error))?;
         self.durable.store(seq, Ordering::Release);
+        fault::reached(Point::JournalSynced);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::Meta;
 use super::Shared;
 use super::overlay::Frozen;
+use crate::base::fault::{self, Point};
 use crate::base::lock::lock;
 use crate::base::{Error, IoContext, Result};
 use crate::catalog::Change;
@@ -106,15 +107,19 @@ impl Drop for Watched {
 impl Shared {
     fn run_checkpoints(&self) {
         while self.wait_until_due() {
+            fault::reached(Point::CheckpointBegun);
             let done = self.checked(self.checkpoint());
+            fault::reached(Point::CheckpointEnded);
             let mut state = lock(&self.state);
             state.failing = done.as_ref().err().map(Error::errno);
             drop(state);
             self.changed.notify_all();
             match done {
                 Ok(()) => {}
-                // The catalog is lost until the next open: nothing can be carried down any more.
-                Err(error @ (Error::Damaged { .. } | Error::Poisoned(_))) => {
+                // The catalog is lost until the next open, or the disk is: nothing can be carried down any more.
+                Err(error)
+                    if error.is_failed_sync() || !matches!(error, Error::Io { .. } | Error::Errno(_)) =>
+                {
                     self.journal.poison(error);
                     self.changed.notify_all();
                     return;
@@ -194,7 +199,9 @@ impl Shared {
         if self.is_export_due() {
             match self.export() {
                 // The journal is whole without it; it is tried again after the next checkpoint.
-                Err(error @ Error::Io { .. }) if self.journal.poisoned().is_none() => {
+                Err(error @ Error::Io { .. })
+                    if self.journal.poisoned().is_none() && !error.is_failed_sync() =>
+                {
                     tracing::warn!("no export was written: {error}");
                 }
                 result => result?,
@@ -218,7 +225,9 @@ impl Shared {
             changes.push((key, value.as_deref()));
         }
         self.store.apply(&changes, Some(frozen.seq))?;
+        fault::reached(Point::CheckpointApplied);
         self.store.flush()?;
+        fault::reached(Point::CheckpointFlushed);
         lock(&self.state).catalog_position = frozen.seq;
         self.overlay.drop_frozen();
         self.changed.notify_all();

@@ -20,15 +20,18 @@ pub mod salvage;
 mod tests;
 mod types;
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
 use crate::base::clock::Time;
+use crate::base::fault::{self, Point};
 use crate::base::lock::lock;
 use crate::base::monitor::Monitor;
-use crate::base::{Error, Result, durable};
+use crate::base::{Error, IoContext, Result, durable};
 use crate::catalog::{Pair, Store};
 use crate::journal::{self, Body, Journal};
 use overlay::Overlay;
@@ -36,6 +39,8 @@ pub use types::{Batch, MetaStatus, Opened, Options};
 
 /// A file in the catalog's folder: the next open rebuilds it.
 const NEEDS_REBUILD: &str = "needs_rebuild";
+/// A file in the journal's folder: what a power cut has left has not been recovered yet.
+const POWER_CUT: &str = "power_cut";
 /// Entries that a scan reads from the catalog or the overlay at once: at least, at most.
 const SCAN_PAGE: (usize, usize) = (16, 4096);
 
@@ -75,10 +80,16 @@ impl Meta {
         let recovered = recover::recover(journal, catalog, &boot, monitor)?;
         let found = recovered.found;
         let last_seq = found.last_seq.max(recovered.position);
+        let power_cut = recover::is_power_cut(&found, &boot);
+        let marker = journal.join(POWER_CUT);
+        if power_cut {
+            // The next record is of this boot: without the mark, a kill from here on would hide that there was a cut.
+            durable::write_file(&marker, b"")?;
+        }
         let log = Journal::open(journal, &found, last_seq + 1, boot, options.segment_bytes)?;
         log.append(Body::Opened { boot, time: Time::now() }.encode()?)?;
         log.sync()?;
-        let power_cut = recover::is_power_cut(&found, &boot);
+        fault::reached(Point::JournalOpened);
         let of_note = |note: &journal::Note| (note.seq, note.note.clone());
         let pending: Vec<_> = found.notes.iter().filter(|note| note.boot != boot).map(of_note).collect();
         let state = checkpoint::State::new(journal, recovered.position, &found)?;
@@ -98,7 +109,7 @@ impl Meta {
         let checkpointer = Mutex::new(Some(checkpoint::start(&shared)?));
         Ok(Opened {
             meta: Meta { shared, checkpointer },
-            rebooted: power_cut || !pending.is_empty(),
+            rebooted: marker.exists() || !pending.is_empty(),
             unclean: found.last_seq > 0 && !found.closed,
             pending,
         })
@@ -194,6 +205,17 @@ impl Meta {
         self.shared.journal.durable_seq()
     }
 
+    /// What a power cut has left is recovered, durably: the next open finds a store that was killed at most.
+    pub fn recovered(&self) -> Result<()> {
+        let marker = self.shared.journal_dir.join(POWER_CUT);
+        match fs::remove_file(&marker) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            gone => {
+                gone.context("delete", &marker).and_then(|()| durable::sync_dir(&self.shared.journal_dir))
+            }
+        }
+    }
+
     /// Makes everything durable, brings the catalog up to date and records that the store was closed.
     pub fn close(&self) -> Result<()> {
         self.stop();
@@ -202,8 +224,10 @@ impl Meta {
         while let Some(frozen) = shared.overlay.freeze() {
             shared.checked(shared.write_down(&frozen))?;
         }
+        fault::reached(Point::CatalogCarried);
         shared.journal.append(Body::Closed.encode()?)?;
         shared.journal.sync()?;
+        fault::reached(Point::CatalogClosed);
         Ok(())
     }
 

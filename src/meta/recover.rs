@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::NEEDS_REBUILD;
 use super::checkpoint::CATALOG_BATCH;
 use super::overlay::Map;
+use crate::base::fault::{self, Point};
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result, durable};
 use crate::catalog::{Change, SledStore, Store};
@@ -53,6 +54,7 @@ pub(super) fn recover(dir: &Path, catalog: &Path, boot: &BootId, monitor: &dyn M
     };
     let position = work.replay(&store, position, &found)?;
     work.remove_set_aside()?;
+    fault::reached(Point::RebuildEnded);
     Ok(Recovered { store: Box::new(store), position, found })
 }
 
@@ -172,9 +174,11 @@ impl<'a> Work<'a> {
             return Err(Error::damaged(self.dir, what));
         }
         self.set_aside()?;
+        fault::reached(Point::RebuildSetAside);
         let store = SledStore::open(self.catalog)?;
         if let Some(base) = &base {
             self.load(&store, base)?;
+            fault::reached(Point::RebuildLoaded);
         }
         Ok((store, base_position))
     }
@@ -218,6 +222,7 @@ impl<'a> Work<'a> {
         if changed {
             buffer.flush(Some(last))?;
             store.flush()?;
+            fault::reached(Point::RebuildReplayed);
         }
         self.monitor.advance(records);
         Ok(if changed { last } else { position })

@@ -50,7 +50,7 @@ impl Default for Options {
 pub struct Opened {
     /// Ready for use.
     pub meta: Meta,
-    /// The machine was rebooted while the store was open, or before `pending` was undone.
+    /// The machine was rebooted while the store was open, and nobody has called [`Meta::recovered`] since.
     pub rebooted: bool,
     /// The store was not closed before.
     pub unclean: bool,

@@ -15,6 +15,7 @@ use super::change::Change;
 use super::view::View;
 use super::{Counter, Namespace, damaged_key};
 use crate::base::bytes::{Cursor, Put};
+use crate::base::fault::{self, Point};
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, HotId, HotState, Ino, SnapshotId};
 use crate::catalog::records::{Body, Content, Inode};
@@ -158,6 +159,7 @@ impl Namespace {
         let mut ops = ops;
         ops.push((keys::snapshot(id), None));
         let seq = self.meta.commit(Batch { ops, note: None })?;
+        fault::reached(Point::VersionRecorded);
         naming.snapshots.active.retain(|snapshot| snapshot.id != id);
         drop(naming);
         self.saved.forget(id);
@@ -165,6 +167,7 @@ impl Namespace {
         if let Err(error) = self.forget_saved(id) {
             tracing::error!("cannot delete what a moment has saved: {error}");
         }
+        fault::reached(Point::VersionFreed);
         Ok(self.release_captured().unwrap_or_else(|error| {
             tracing::error!("cannot free the hot files of a moment: {error}");
             (Vec::new(), seq)

@@ -6,6 +6,7 @@
 use super::Namespace;
 use super::undo::Replacement;
 use crate::base::Result;
+use crate::base::fault::{self, Point};
 use crate::catalog::keys::Ino;
 
 /// What a sync has achieved.
@@ -30,9 +31,12 @@ impl Namespace {
         }
         let last = notes.last().map(|(seq, _)| *seq);
         if let Some(last) = last {
+            fault::reached(Point::SyncFlushed);
             self.meta.barrier(last)?;
+            fault::reached(Point::SyncBarrier);
         }
         let durable = self.meta.sync()?;
+        fault::reached(Point::SyncEnded);
         let covered = covered.max(last.unwrap_or(0));
         let mut naming = self.naming();
         naming.unproved.retain(|(seq, _)| *seq > covered);

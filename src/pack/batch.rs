@@ -11,6 +11,7 @@ use super::format::Kind;
 use super::store::Shared;
 use super::uses::Held;
 use super::writer::{ClosedPack, PackWriter, publish};
+use crate::base::fault::{self, Point};
 use crate::base::id::ChunkId;
 use crate::base::{Error, Result};
 use crate::codec::{Encoder, Encoding, MAX_RAW};
@@ -165,12 +166,14 @@ impl PackBatch {
             return Ok(Committed::default());
         }
         publish(&self.shared.packs_dir, &mut self.closed)?;
+        fault::reached(Point::PackPublished);
         let mut committed = Committed::default();
         for pack in &self.closed {
             self.shared.index.add(pack.number, pack.len, &pack.entries);
             committed.new_bytes += u64::from(pack.len);
             committed.packs.push(pack.number);
         }
+        fault::reached(Point::PackIndexed);
         self.shared.index.keep_up()?;
         Ok(committed)
     }

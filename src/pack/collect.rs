@@ -11,6 +11,7 @@ use super::format::{BlobHeader, PackEntry};
 use super::index::Location;
 use super::reader;
 use super::store::PackStore;
+use crate::base::fault::{self, Point};
 use crate::base::id::ChunkId;
 use crate::base::{Error, IoContext, Result, durable};
 
@@ -127,10 +128,13 @@ impl PackStore {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 other => other.context("remove", &path)?,
             }
+            fault::reached(Point::PackRemoved);
             // After its name is gone nobody opens it again: an open file would keep the space.
             self.close_pack(*pack);
         }
-        durable::sync_dir(self.path())
+        durable::sync_dir(self.path())?;
+        fault::reached(Point::PackGone);
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use super::index_write::IndexWriter;
 use super::merge;
 use super::scan;
 use super::writer::pack_name;
+use crate::base::fault::{self, Point};
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result};
 
@@ -111,7 +112,11 @@ impl ChunkIndex {
             state.files.retain(|file| !sources.iter().any(|source| source.seq() == file.seq()));
             state.files.extend(by.map(Arc::new));
         }
-        sources.iter().try_for_each(|file| remove(file.path()))
+        sources.iter().try_for_each(|file| {
+            remove(file.path())?;
+            fault::reached(Point::IndexReplaced);
+            Ok(())
+        })
     }
 
     /// Makes what index file `seq` covered again from the packs.

@@ -10,6 +10,7 @@ use super::index::{
     Cover, ENTRY, FANOUT, IndexEntry, IndexFile, MAX_BITS, Tail, bucket_of, encode_entry, index_name,
 };
 use crate::base::bytes::Put;
+use crate::base::fault::{self, Point};
 use crate::base::{IoContext, Result, durable, private};
 
 /// A bucket holds about half to all of this: with 48-byte entries one page or little more is read for a lookup.
@@ -72,7 +73,9 @@ impl IndexWriter {
         self.file.write_all(&tail.encode()).context("write", &self.tmp)?;
         self.file.flush().context("write", &self.tmp)?;
         durable::sync_all(self.file.get_ref(), &self.tmp)?;
+        fault::reached(Point::IndexSynced);
         durable::rename(&self.tmp, &self.path)?;
+        fault::reached(Point::IndexPlaced);
         IndexFile::open(&self.path)
     }
 }

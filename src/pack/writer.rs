@@ -7,6 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::format::{self, BlobHeader, Kind, PackEntry};
+use crate::base::fault::{self, Point};
 use crate::base::id::ChunkId;
 use crate::base::{Error, IoContext, Result, durable, private};
 use crate::codec::Encoding;
@@ -126,6 +127,7 @@ impl PackWriter {
         self.file.write_all(&footer).context("write", path)?;
         self.file.flush().context("write", path)?;
         durable::sync_all(self.file.get_ref(), path)?;
+        fault::reached(Point::PackSynced);
         Ok(ClosedPack { temporary: self.temporary, number: self.number, len, entries: self.entries })
     }
 }
@@ -137,6 +139,7 @@ pub fn publish(packs: &Path, closed: &mut [ClosedPack]) -> Result<()> {
         let from = &pack.temporary.path;
         fs::rename(from, packs.join(pack_name(pack.number))).context("rename", from)?;
         pack.temporary.renamed = true;
+        fault::reached(Point::PackRenamed);
     }
     durable::sync_dir(packs)
 }

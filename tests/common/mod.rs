@@ -72,6 +72,14 @@ impl Mount {
         ["mount", text(&self.store()), text(&self.root()), "-o", &options].map(str::to_owned)
     }
 
+    /// Mounts the store; `fault` happens to the daemon, which is of a debug build (docs/crash-points.md).
+    pub(crate) fn mount_to_fail(&self, fault: &str) -> Output {
+        let options = self.options.join(",");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ckptfs"));
+        command.args(["mount", text(&self.store()), text(&self.root()), "-o", &options]);
+        command.env("CKPTFS_FAULT", fault).output().unwrap()
+    }
+
     /// Mounts with other options from now on.
     pub(crate) fn set_option(&mut self, option: &str) {
         let name = option.split('=').next().unwrap();
@@ -194,7 +202,7 @@ impl Drop for Mount {
 }
 
 /// A dead process whose parent has not looked yet counts as gone, but only when its last thread is.
-fn is_running(pid: i32) -> bool {
+pub(crate) fn is_running(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     let dead = stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('Z'));

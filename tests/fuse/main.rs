@@ -19,6 +19,8 @@ mod commands;
 mod costs;
 mod daemon;
 mod damage;
+#[cfg(debug_assertions)]
+mod faults;
 mod history;
 mod hostile;
 mod killed;

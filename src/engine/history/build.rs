@@ -11,6 +11,7 @@ use super::super::sealer::Packed;
 use super::facts::{Progress, Standing};
 use super::trigger::is_settled;
 use super::walk::{Known, KnownFile, Walk, is_temporary_path};
+use crate::base::fault::{self, Point};
 use crate::base::id::ChunkId;
 use crate::base::priority::{make_thread_idle, make_thread_normal};
 use crate::base::{Error, Result};
@@ -92,6 +93,16 @@ impl Engine {
         }
     }
 
+    /// Makes the version of the oldest moment that waits, in this thread; `None` when none does.
+    #[cfg(debug_assertions)]
+    pub(in super::super) fn build_next(&self) -> Result<Option<Made>> {
+        let Some(snapshot) = self.history.queue.lock().waiting.front().cloned() else { return Ok(None) };
+        let made = self.build(&snapshot)?;
+        self.made(&snapshot, made.clone());
+        self.history.queue.lock().waiting.pop_front();
+        Ok(Some(made))
+    }
+
     fn made(&self, snapshot: &Snapshot, made: Made) {
         if let Made::Version(run, version) = &made {
             tracing::info!("version {:06} of {:?} by {}", version.number, version.path, version.trigger);
@@ -125,6 +136,7 @@ impl Engine {
         if let Err(error) = self.sync_names() {
             self.report(&error, "make a version durable");
         }
+        fault::reached(Point::VersionDurable);
         // Without a version nothing was added to the packs, not even what two files of this moment share.
         if matches!(made, Made::Version(..)) {
             self.publish_all(std::mem::take(&mut walk.published));
@@ -166,6 +178,7 @@ impl Engine {
         self.doubt_after_reboot(snapshot, &mut version)?;
         let batch = std::mem::replace(&mut walk.batch, self.packs.writer()?);
         let committed = self.finish_tree(batch, &mut version, top)?;
+        fault::reached(Point::VersionPacked);
         version.new_bytes = committed;
         let put = (keys::version(run_id, version.number), Some(record::encode(&version)));
         // Changed as it is by now: a command may have changed it while contents were sealed.

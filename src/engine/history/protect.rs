@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 
 use super::super::Engine;
 use super::super::attr::set_hot_times;
+use crate::base::fault::{self, Point};
 use crate::base::{Error, IoContext, Result};
 use crate::catalog::keys::HotId;
 use crate::catalog::records::{Content, Inode};
@@ -27,9 +28,11 @@ impl Engine {
             return Ok(());
         }
         let copy = self.copy_hot(hot)?;
+        fault::reached(Point::VersionCopied);
         if !self.ns.redirect_snapshots(inode.ino, hot, Content::Hot(copy))? {
             self.hot.delete(copy)?;
         }
+        fault::reached(Point::VersionProtected);
         Ok(())
     }
 

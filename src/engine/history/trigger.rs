@@ -9,6 +9,7 @@ use super::super::Engine;
 use super::build::Made;
 use super::burst::Fresh;
 use crate::base::clock::Time;
+use crate::base::fault::{self, Point};
 use crate::base::{Error, Result};
 use crate::catalog::keys::{Ino, SnapshotId};
 use crate::catalog::records::Inode;
@@ -62,6 +63,7 @@ impl Engine {
             provenance: newest.and_then(|(_, fresh)| self.history.writers.of(fresh.pid)),
         };
         let snapshot = self.ns.begin_snapshot(dir, record::encode(&about))?;
+        fault::reached(Point::VersionBegun);
         self.history.bursts.lock().forget_unchanged(&taken);
         let id = snapshot.id;
         self.history.queue.lock().waiting.push_back(snapshot);
@@ -168,6 +170,23 @@ impl Engine {
     pub fn finish_versions(&self, trigger: &str, limit: Duration) -> Result<()> {
         let began = Instant::now();
         let _waiting = self.history.waiting();
+        self.begin_all(trigger)?;
+        self.history.wait_idle(limit.saturating_sub(began.elapsed()));
+        Ok(())
+    }
+
+    /// Begins a version of the run at `dir`, changed or not, as `snapshot` by hand does.
+    #[cfg(debug_assertions)]
+    pub(in super::super) fn begin_by_hand(
+        &self,
+        dir: Ino,
+        tag: Option<String>,
+    ) -> Result<Option<SnapshotId>> {
+        self.begin_version(dir, Wanted { trigger: "manual".to_owned(), tag, always: true })
+    }
+
+    /// Begins a version of every run that has something new, as made by `trigger`.
+    pub(in super::super) fn begin_all(&self, trigger: &str) -> Result<()> {
         self.history.hurry(true);
         let mut begun = Ok(());
         for _ in 0..SETTLE_ROUNDS_MAX {
@@ -178,9 +197,7 @@ impl Engine {
             }
         }
         self.history.hurry(false);
-        begun?;
-        self.history.wait_idle(limit.saturating_sub(began.elapsed()));
-        Ok(())
+        begun
     }
 }
 

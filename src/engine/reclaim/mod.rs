@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::Engine;
 use super::sync::Wake;
 use crate::base::clock::Time;
+use crate::base::fault::{self, Point};
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result};
 use crate::catalog::keys::RunId;
@@ -147,6 +148,7 @@ impl Engine {
         self.reclaim.gone_bytes.store(0, Ordering::Relaxed);
         done.versions = self.forget_expired()?;
         done.runs = self.forget_runs()?;
+        fault::reached(Point::ReclaimForgotten);
         let swept = self.collect(how, &HashSet::new(), monitor, &mut done);
         if matches!(swept, Err(Error::Errno(libc::EINTR))) {
             self.reclaim.due.store(true, Ordering::Relaxed);
@@ -211,6 +213,7 @@ impl Engine {
         let history_bytes = survey.history_bytes;
         // What the mark has seen is what a power cut must not take back.
         self.sync_names()?;
+        fault::reached(Point::ReclaimMarked);
         let room = || self.store_space().map_or(0, |space| space.free.saturating_sub(ROOM_LEFT_BYTES));
         let swept = gc::sweep(&self.packs, &collection, &plan, &mut marked.live, &room, &pace, monitor)?;
         done.packs_deleted = swept.deleted;

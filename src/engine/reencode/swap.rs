@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use super::super::Engine;
 use super::pass::{GAIN, Known};
 use crate::base::Result;
+use crate::base::fault::{self, Point};
 use crate::base::id::ChunkId;
 use crate::codec::{self, Encoder, Encoding};
 use crate::content::pair::{Pair, pairs};
@@ -60,6 +61,7 @@ impl<'a> Swap<'a> {
             batch = self.bounded(batch)?;
         }
         batch.finish()?;
+        fault::reached(Point::ReencodeSwapped);
         if anew {
             // What has found no base here must not keep its old one.
             let shorts: HashSet<u64> = other.ids().map(|id| id.short()).collect();
