@@ -17,6 +17,8 @@ pub(crate) const QUESTION: &str = "CKPTFS_CRASH_QUESTION";
 const KEEP: &str = "CKPTFS_CRASH_KEEP";
 /// Processes that check at the same time.
 const AT_ONCE: usize = 2;
+/// Torn images of one moment.
+const TORN: u64 = 4;
 /// One check takes no longer.
 const CHECK_MAX: Duration = Duration::from_secs(60);
 
@@ -179,7 +181,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A camera that has three images of each chosen moment checked, and keeps those of which `keeps` holds as bases.
+    /// A camera that has images of each chosen moment checked, and keeps those of which `keeps` holds as bases.
     pub(crate) fn camera(self, keeps: impl Fn(Event) -> bool + Send + 'static) -> Box<crate::watch::Camera> {
         let mut number = 0;
         Box::new(move |event, disk| {
@@ -194,7 +196,10 @@ impl Bench {
                 }
             }
             if self.choice.takes(event) {
-                for loss in losses {
+                // What is left of unsynced bytes and names is chance: some throws of it.
+                let more =
+                    (1..TORN).map(|throw| Loss::Torn(self.seed * 1_000_000 + throw * 100_000 + number));
+                for loss in losses.into_iter().chain(more) {
                     let what = format!("{}{event:?}, {loss:?}", self.what);
                     jury.try_image(disk, loss, &oracle, self.exact, self.boot, what);
                 }

@@ -37,6 +37,13 @@ fn train(stage: &mut Stage) {
     stage.mkdir("run");
     stage.save("run/config.json", b"{\"lr\": 1}", true);
     stage.symlink("latest", "run");
+    // No hot file goes whose end is not durable: a cut brings its name back.
+    stage.save("early", b"durable", true);
+    stage.unlink("early");
+    stage.still(|engine| engine.step_deleting()).unwrap();
+    stage.save("run/next", b"durable", true);
+    stage.unlink("run/next");
+    stage.still(|engine| engine.step_deleting()).unwrap();
     a_series(stage);
     replacements(stage);
     in_place(stage);
