@@ -1,8 +1,10 @@
 """Cases of disk_faults.py about disks that are full."""
 
 import errno
+import hashlib
 import os
 import pathlib
+import struct
 import time
 
 from disk_bed import Bed, check, fails, put, same
@@ -15,16 +17,24 @@ def trains_for_ever(bed: Bed) -> None:
     """200 MiB saved over and over on 2 GiB: no save fails, and the newest versions hold what was saved."""
     run = bed.mount("settle=300ms") / "run"
     run.mkdir()
-    data = b""
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (%d,), }" % SAVE_BYTES
+    header = b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.ljust(117) + b"\n"
+    saved = []
     for step in range(SAVES):
-        data = os.urandom(SAVE_BYTES)
+        data = header + os.urandom(SAVE_BYTES)
+        saved.append(hashlib.sha256(data).digest())
         put(run / "model.tmp", data)
-        os.rename(run / "model.tmp", run / "model.bin")
+        os.rename(run / "model.tmp", run / "model.npy")
         # A step of training.
-        time.sleep(1)
-    same(run / "model.bin", data)
-    latest = run / ".snapshots/newest/model.bin"
-    check(latest.stat().st_size == SAVE_BYTES and latest.read_bytes() != b"", "the newest version is not whole")
+        time.sleep(0.5)
+    same(run / "model.npy", data)
+    versions = sorted(name for name in os.listdir(run / ".snapshots") if name.isdigit())
+    check(len(versions) >= 2, f"only {versions} are left")
+    for name in versions:
+        whole = hashlib.sha256((run / ".snapshots" / name / "model.npy").read_bytes()).digest()
+        check(whole in saved, f"version {name} holds other bytes than were saved")
+        newest = whole
+    check(newest in saved[-2:], "the newest version is an old save")
     bed.mounts.unmount()
 
 

@@ -91,6 +91,8 @@ impl Engine {
     pub(super) fn drop_wrong_copy(&self, ino: Ino, hot: HotId, sealed: Sealed) -> Result<Content> {
         let what = format!("hot copy of inode {ino}: it differs from what was sealed, and is dropped");
         self.report(&Error::damaged(&self.hot.path(hot), what), "use a hot copy");
+        // A version in the making may know the hot file only.
+        self.ns.redirect_snapshots(ino, hot, Content::Sealed(sealed))?;
         let (_, seq) = self.ns.set_content(ino, HotState::Cache, |inode| {
             inode.body = Body::File(Content::Sealed(sealed));
             Ok(())

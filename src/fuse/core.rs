@@ -1,12 +1,14 @@
 //! What the requests share: the parts of an answer, on whatever thread it is given.
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use fuser::{
-    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen,
-    ReplyXattr,
+    Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty,
+    ReplyEntry, ReplyOpen, ReplyXattr,
 };
 
 use super::backing::Backings;
@@ -39,6 +41,16 @@ pub(super) fn send(slices: &[Slice], reply: ReplyData) {
         slices.iter().for_each(|slice| buf.extend_from_slice(slice.as_ref()));
         reply.data(buf);
     });
+}
+
+/// A file that is to be made and opened.
+pub(super) struct New {
+    pub(super) parent: INodeNo,
+    pub(super) name: OsString,
+    pub(super) mode: u32,
+    pub(super) flags: i32,
+    pub(super) who: Caller,
+    pub(super) pid: u32,
 }
 
 /// What every request may need, on whatever thread it is answered.
@@ -130,6 +142,36 @@ impl Core {
         match done {
             Ok(attr) => reply.attr(&attr_ttl(&attr), &file_attr(&attr)),
             Err(error) => reply.error(self.fail(&error, "change attributes")),
+        }
+    }
+
+    pub(super) fn answer_create(&self, new: &New, reply: ReplyCreate) {
+        let create = || self.engine.create(new.parent.0, new.name.as_bytes(), new.mode, new.flags, new.who);
+        let (attr, opened) = match self.making(new.parent, &new.name, create) {
+            Ok(created) => created,
+            Err(error) => return reply.error(self.fail(&error, "create a file")),
+        };
+        self.engine.opened_by(attr.inode.ino, new.pid);
+        let (ttl, file, fh) = (attr_ttl(&attr), file_attr(&attr), FileHandle(opened.fh));
+        match &opened.how {
+            How::Daemon { direct, keep_cache } => {
+                reply.created(&ttl, &file, NO_GENERATION, fh, open_flags(*direct, *keep_cache));
+            }
+            How::Passthrough(hot) => {
+                match self.backings.open(attr.inode.ino, || reply.open_backing(&hot.file)) {
+                    Ok(id) => {
+                        reply.created_passthrough(&ttl, &file, NO_GENERATION, fh, FopenFlags::empty(), &id)
+                    }
+                    Err(error) => {
+                        let answer = self.unbacked(opened.fh, &error);
+                        // The kernel takes the name for free.
+                        if let Err(error) = self.engine.unlink(new.parent.0, new.name.as_bytes()) {
+                            self.engine.report(&error, "remove a file that could not be opened");
+                        }
+                        reply.error(answer);
+                    }
+                }
+            }
         }
     }
 

@@ -16,13 +16,12 @@ use fuser::{
 };
 
 use super::convert::{NAME_TTL, attr_ttl, caller, file_attr, file_type, no_entry, time_or_now};
-use super::core::{Core, NO_GENERATION, READ_BUF, open_flags, send};
+use super::core::{Core, NO_GENERATION, New, READ_BUF, send};
 use super::slow::SlowLane;
 use crate::base::Error;
 use crate::catalog::keys::ROOT;
 use crate::engine::attr::Attr;
 use crate::engine::history::browse::is_virtual;
-use crate::engine::open::How;
 use crate::namespace::rename::{Over, Place};
 use crate::namespace::setattr::SetAttr;
 use crate::namespace::xattr::Must;
@@ -243,9 +242,13 @@ impl Filesystem for Ckptfs {
             self.engine.opened_by(ino.0, req.pid());
         }
         let updates = writes && flags & libc::O_TRUNC == 0;
-        if updates && self.engine.is_slow_to_write(ino.0) {
+        let short = writes && self.engine.is_short_of_room();
+        if short || updates && self.engine.is_slow_to_write(ino.0) {
             let core = self.core.clone();
-            self.slow.run(move || core.answer_open(ino.0, flags, who, reply));
+            self.slow.run(move || match if short { core.engine.make_room() } else { Ok(()) } {
+                Ok(()) => core.answer_open(ino.0, flags, who, reply),
+                Err(error) => reply.error(core.fail(&error, "open a file")),
+            });
         } else {
             self.answer_open(ino.0, flags, who, reply);
         }
@@ -261,32 +264,15 @@ impl Filesystem for Ckptfs {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let create = || self.engine.create(parent.0, name.as_bytes(), mode, flags, caller(req));
-        let (attr, opened) = match self.making(parent, name, create) {
-            Ok(created) => created,
-            Err(error) => return reply.error(self.fail(&error, "create a file")),
-        };
-        self.engine.opened_by(attr.inode.ino, req.pid());
-        let (ttl, file, fh) = (attr_ttl(&attr), file_attr(&attr), FileHandle(opened.fh));
-        match &opened.how {
-            How::Daemon { direct, keep_cache } => {
-                reply.created(&ttl, &file, NO_GENERATION, fh, open_flags(*direct, *keep_cache));
-            }
-            How::Passthrough(hot) => {
-                match self.backings.open(attr.inode.ino, || reply.open_backing(&hot.file)) {
-                    Ok(id) => {
-                        reply.created_passthrough(&ttl, &file, NO_GENERATION, fh, FopenFlags::empty(), &id)
-                    }
-                    Err(error) => {
-                        let answer = self.unbacked(opened.fh, &error);
-                        // The kernel takes the name for free.
-                        if let Err(error) = self.engine.unlink(parent.0, name.as_bytes()) {
-                            self.engine.report(&error, "remove a file that could not be opened");
-                        }
-                        reply.error(answer);
-                    }
-                }
-            }
+        let new = New { parent, name: name.to_owned(), mode, flags, who: caller(req), pid: req.pid() };
+        if self.engine.is_short_of_room() {
+            let core = self.core.clone();
+            self.slow.run(move || match core.engine.make_room() {
+                Ok(()) => core.answer_create(&new, reply),
+                Err(error) => reply.error(core.fail(&error, "create a file")),
+            });
+        } else {
+            self.answer_create(&new, reply);
         }
     }
 

@@ -62,7 +62,7 @@ impl PackBatch {
     /// nothing needs any more may be gone, and what is put now is better off self-contained.
     pub fn contains(&self, id: &ChunkId) -> Result<bool> {
         self.held.note(id);
-        Ok(self.pending.contains(id) || self.shared.index.is_reliable(id)?)
+        Ok(self.pending.contains(id) || self.shared.is_reliable(id)?)
     }
 
     /// What keeps all that was put or found from being collected as garbage. Whoever commits records that name it keeps
@@ -170,6 +170,7 @@ impl PackBatch {
         let mut committed = Committed::default();
         for pack in &self.closed {
             self.shared.index.add(pack.number, pack.len, &pack.entries);
+            self.shared.trust(pack.entries.iter().map(|entry| &entry.id));
             committed.new_bytes += u64::from(pack.len);
             committed.packs.push(pack.number);
         }

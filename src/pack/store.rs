@@ -3,11 +3,11 @@
 //! A read gives bytes whose hash is the id that was asked for, or an error that names the pack. A blob that several
 //! packs hold is read from the next when one is damaged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
@@ -22,6 +22,7 @@ use super::scan;
 use super::uses::Uses;
 use super::writer::{PackWriter, pack_name, pack_number};
 use crate::base::id::ChunkId;
+use crate::base::lock::lock;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result, durable};
 
@@ -51,9 +52,29 @@ pub(super) struct Shared {
     pub(super) index: ChunkIndex,
     pub(super) uses: Arc<Uses>,
     next_pack: AtomicU32,
+    /// Blobs ([`ChunkId::short`]) of which a copy was found damaged: nobody is to rely on them any more.
+    doubtful: Mutex<HashSet<u64>>,
 }
 
 impl Shared {
+    /// Whether a batch may rely on blob `id`: it is there, self-contained, and was not found damaged.
+    pub(super) fn is_reliable(&self, id: &ChunkId) -> Result<bool> {
+        Ok(self.index.is_reliable(id)? && !lock(&self.doubtful).contains(&id.short()))
+    }
+
+    /// Blob `id` is damaged somewhere: who saves it again writes it again.
+    pub(super) fn doubt(&self, id: &ChunkId) {
+        lock(&self.doubtful).insert(id.short());
+    }
+
+    /// Blobs that were written anew are as good as any.
+    pub(super) fn trust<'a>(&self, ids: impl Iterator<Item = &'a ChunkId>) {
+        let mut doubtful = lock(&self.doubtful);
+        if !doubtful.is_empty() {
+            ids.for_each(|id| drop(doubtful.remove(&id.short())));
+        }
+    }
+
     /// Begins a pack under a number that no other has.
     pub(super) fn new_pack(&self) -> Result<PackWriter> {
         let number = self.next_pack.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +128,13 @@ impl PackStore {
             .map_err(|error| Error::Refused(format!("a chunk cache of {cache_bytes} bytes: {error}")))?;
         let cache =
             Cache::with_options(options, Bytes, DefaultHashBuilder::default(), DefaultLifecycle::default());
-        let shared = Arc::new(Shared { packs_dir: packs.to_owned(), index, uses: Arc::default(), next_pack });
+        let shared = Arc::new(Shared {
+            packs_dir: packs.to_owned(),
+            index,
+            uses: Arc::default(),
+            next_pack,
+            doubtful: Mutex::default(),
+        });
         let buffers = Buffers::new(usize::try_from(cache_bytes).unwrap_or(usize::MAX));
         Ok(PackStore { shared, cache, cache_bytes, buffers, files: Cache::new(OPEN_PACKS) })
     }
@@ -261,6 +288,9 @@ impl PackStore {
     ) -> Result<T> {
         let fetched = self.fetch_at(at, read);
         fetched.inspect_err(|error| {
+            if matches!(error, Error::Damaged { .. }) {
+                self.shared.doubt(id);
+            }
             tracing::error!("{error} (blob {id}, pack {:08x}, offset {})", at.pack, at.offset);
         })
     }

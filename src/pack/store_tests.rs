@@ -257,3 +257,26 @@ fn buffers_take_no_more_than_the_cache_and_its_readers() {
     });
     assert!(store.buffers.bytes().0 <= CACHE);
 }
+
+#[test]
+fn who_saves_again_what_was_found_damaged_has_it_written_again() {
+    let bench = Bench::new();
+    let store = bench.open();
+    put_all(&store, 0..3);
+    let pack = bench.packs().join(&bench.names(&bench.packs())[0]);
+    let at = store.find(&chunk_id(&blob(1))).unwrap()[0];
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes[(at.offset + at.len - 1) as usize] ^= 1;
+    fs::write(&pack, bytes).unwrap();
+    let put = |n| {
+        let mut batch = store.writer().unwrap();
+        let put = batch.put(Kind::Chunk, chunk_id(&blob(n)), &blob(n)).unwrap();
+        batch.finish().unwrap();
+        put
+    };
+    assert_eq!(put(1), Put::Known, "nobody has noticed yet");
+    assert!(store.read_uncached(&chunk_id(&blob(1))).is_err());
+    assert!(matches!(put(1), Put::New { .. }));
+    assert_eq!((put(1), put(0)), (Put::Known, Put::Known));
+    all_there(&store, 0..3);
+}

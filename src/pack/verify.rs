@@ -50,6 +50,7 @@ impl PackStore {
             match read {
                 Ok(()) => {}
                 Err(error) if is_damage(&error) => {
+                    self.shared().doubt(&entry.id);
                     found.unsound.insert(entry.id);
                     found.faults.push(error);
                 }

@@ -107,6 +107,7 @@ impl Engine {
         if let Made::Version(run, version) = &made {
             tracing::info!("version {:06} of {:?} by {}", version.number, version.path, version.trigger);
             self.reencode.wake();
+            self.saved(version.new_bytes);
             if let Err(error) = self.retain(*run) {
                 self.report(&error, "apply the retention policy");
             }

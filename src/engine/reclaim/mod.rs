@@ -7,6 +7,7 @@
 mod mark;
 mod pace;
 pub mod pressure;
+mod room;
 mod worker;
 
 #[cfg(test)]
@@ -104,6 +105,9 @@ pub(super) struct Reclaim {
     wake: Wake,
     wake_pressure: Wake,
     pressure: Mutex<pressure::Pressure>,
+    saves: Mutex<room::Saves>,
+    /// How many wait to open a file for writing until there is room.
+    short: AtomicUsize,
     stopped: AtomicBool,
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::super::Engine;
-use super::{How, StoreSpace};
+use super::How;
 use crate::base::clock::Time;
 use crate::base::monitor::Silent;
 use crate::base::{Error, Result};
@@ -21,16 +21,15 @@ use crate::version::record::Version;
 /// How often free space is looked at while somebody writes, and else.
 const LOOK_BUSY: Duration = Duration::from_secs(1);
 const LOOK_IDLE: Duration = Duration::from_secs(10);
-/// After a try that was not enough the next waits this long: it reads all lists of chunks. In vain it waits twice as long
-/// each time, up to the second, unless something has expired or gone.
+/// The same while somebody waits for room.
+const LOOK_SHORT: Duration = Duration::from_millis(20);
+/// After a try that has freed something the next waits so many times as long as that one took: it reads all lists of chunks.
+const TRY_REST: u32 = 4;
+/// In vain the next waits this long, and twice as long each time, up to the second, unless something has expired or gone.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 const TRY_AGAIN_MAX: Duration = Duration::from_secs(320);
 /// How long hot files that were dropped may take to be deleted.
 const DELETE_WAIT: Duration = Duration::from_millis(500);
-/// The default of `min_free`: one part in so many of the disk, and at most so many bytes.
-const MIN_FREE_SHARE: u64 = 20;
-const MIN_FREE_BYTES_MAX: u64 = 10 << 30;
-
 /// Pressure, as `status` tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pressure {
@@ -58,14 +57,6 @@ struct Victim {
 }
 
 impl Engine {
-    /// Free bytes of the store's disk below which there is pressure.
-    fn min_free(&self, space: StoreSpace) -> u64 {
-        match self.options.history.min_free {
-            0 => (space.total / MIN_FREE_SHARE).min(MIN_FREE_BYTES_MAX),
-            min_free => min_free,
-        }
-    }
-
     /// What is known of pressure.
     pub(in super::super) fn pressure(&self) -> Pressure {
         self.reclaim.pressure.lock().clone()
@@ -76,8 +67,11 @@ impl Engine {
         let (mut not_before, mut wait) = (Instant::now(), TRY_AGAIN);
         while !self.reclaim.stopped.load(Ordering::Relaxed) {
             let busy = self.has_writers() || self.reclaim.pressure.lock().active;
-            self.reclaim.wake_pressure.wait(if busy { LOOK_BUSY } else { LOOK_IDLE });
+            let short = self.reclaim.short.load(Ordering::Relaxed) > 0;
+            let look = if busy { LOOK_BUSY } else { LOOK_IDLE };
+            self.reclaim.wake_pressure.wait(if short { LOOK_SHORT } else { look });
             let may_act = Instant::now() >= not_before || self.reclaim.due.load(Ordering::Relaxed);
+            let began = Instant::now();
             let freed = match self.relieve(may_act) {
                 Ok(None) => continue,
                 Ok(Some(freed)) => freed,
@@ -87,8 +81,13 @@ impl Engine {
                     0
                 }
             };
-            wait = if freed > 0 { TRY_AGAIN } else { (wait * 2).min(TRY_AGAIN_MAX) };
-            not_before = Instant::now() + wait;
+            if freed > 0 {
+                wait = TRY_AGAIN;
+                not_before = Instant::now() + (began.elapsed() * TRY_REST).min(TRY_AGAIN);
+            } else {
+                wait = (wait * 2).min(TRY_AGAIN_MAX);
+                not_before = Instant::now() + wait;
+            }
         }
     }
 
