@@ -31,7 +31,12 @@ def trains_for_ever(bed: Bed) -> None:
     versions = sorted(name for name in os.listdir(run / ".snapshots") if name.isdigit())
     check(len(versions) >= 2, f"only {versions} are left")
     for name in versions:
-        whole = hashlib.sha256((run / ".snapshots" / name / "model.npy").read_bytes()).digest()
+        try:
+            whole = hashlib.sha256((run / ".snapshots" / name / "model.npy").read_bytes()).digest()
+        except FileNotFoundError:
+            # It went for lack of space meanwhile; the newest two never do.
+            check(name not in versions[-2:], f"version {name} is gone")
+            continue
         check(whole in saved, f"version {name} holds other bytes than were saved")
         newest = whole
     check(newest in saved[-2:], "the newest version is an old save")

@@ -71,7 +71,9 @@ impl Shared {
     pub(super) fn trust<'a>(&self, ids: impl Iterator<Item = &'a ChunkId>) {
         let mut doubtful = lock(&self.doubtful);
         if !doubtful.is_empty() {
-            ids.for_each(|id| drop(doubtful.remove(&id.short())));
+            for id in ids {
+                doubtful.remove(&id.short());
+            }
         }
     }
 
