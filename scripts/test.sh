@@ -58,7 +58,7 @@ tier_lint() {
     shellcheck -x .ci/run scripts/*.sh scripts/lib/*.sh
 }
 
-tier_unit() { cargo test --locked; }
+tier_unit() { cargo test --locked --no-fail-fast; }
 
 tier_build() { build_program; }
 

@@ -49,7 +49,7 @@ impl Blobs {
         findings: &mut Findings,
     ) -> Result<Blobs> {
         let mut blobs = Blobs::default();
-        let what = if data { "reading packs (bytes)" } else { "reading the lists of packs (bytes)" };
+        let what = if data { "reading packs" } else { "reading the lists of packs" };
         monitor.begin(what, packs.iter().map(|(_, len)| u64::from(*len)).sum());
         for (pack, len) in packs {
             let verified = store.verify(*pack, data, go_on)?;

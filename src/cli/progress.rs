@@ -14,7 +14,7 @@ use crate::base::text::one_line;
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A monitor that draws. Units are bytes.
+/// A monitor that draws.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     /// Nothing is drawn before.
@@ -33,7 +33,7 @@ struct Lines {
 impl Progress {
     /// For stderr as it is.
     pub(super) fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(0).with_style(style()));
+        let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(0).with_style(style(false)));
         let now = Instant::now();
         let lines = Lines { what: String::new(), total: 0, said: now, is_drawn: false };
         Progress { bar, from: now, lines: lines.into() }
@@ -50,6 +50,7 @@ impl Progress {
             return;
         }
         if !std::mem::replace(&mut lines.is_drawn, true) {
+            bar.set_style(style(is_counted(&lines.what)));
             bar.set_message(one_line(&lines.what));
             bar.set_length(lines.total);
         }
@@ -62,8 +63,16 @@ impl Progress {
     }
 }
 
-fn style() -> ProgressStyle {
-    let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+/// Whether the units of a phase are not bytes.
+fn is_counted(what: &str) -> bool {
+    what.ends_with(')')
+}
+
+fn style(counted: bool) -> ProgressStyle {
+    let template = match counted {
+        true => "{msg} {wide_bar} {human_pos}/{human_len} {eta}",
+        false => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+    };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -83,7 +92,10 @@ impl Monitor for Progress {
         }
         if lines.said.elapsed() >= LINE_EVERY {
             lines.said = Instant::now();
-            tell(&format!("{}: {} of {}", lines.what, ByteSize(done), ByteSize(lines.total)));
+            tell(&match is_counted(&lines.what) {
+                true => format!("{}: {done} of {}", lines.what, lines.total),
+                false => format!("{}: {} of {}", lines.what, ByteSize(done), ByteSize(lines.total)),
+            });
         }
     }
 }

@@ -134,7 +134,7 @@ pub struct Engine {
     unprovable: Mutex<HashSet<Ino>>,
     /// Files that were hot when the machine went down: their bytes are all there only if somebody had synced them. What
     /// truncates one ends that.
-    doubted: Mutex<HashSet<Ino>>,
+    hot_at_cut: Mutex<HashSet<Ino>>,
     queue: SealQueue,
     passthrough: AtomicBool,
     closing: AtomicBool,

@@ -66,7 +66,7 @@ impl Engine {
             doubts: super::doubt::Doubts::new(ns_floor, !unclean),
             kept: kept::KeptPages::default(),
             unprovable: Mutex::default(),
-            doubted: Mutex::default(),
+            hot_at_cut: Mutex::default(),
             queue: SealQueue::default(),
             passthrough: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -138,7 +138,7 @@ impl Engine {
             self.hot.delete(*id)?;
         }
         if rebooted {
-            self.doubted.lock().extend(named.values());
+            self.hot_at_cut.lock().extend(named.values());
         }
         for (id, ino) in named.into_iter().filter(|(id, _)| !present.contains(id)) {
             if rebooted {

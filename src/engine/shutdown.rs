@@ -135,7 +135,7 @@ impl Engine {
         self.finish_versions("unmount", VERSIONS_BEFORE_SEALING_MAX)?;
         let (total, working) = self.queue.len();
         let total = total + working;
-        monitor.begin("sealing", total as u64);
+        monitor.begin("sealing (files)", total as u64);
         self.queue.hurry(true);
         // Files that are still open or mapped come back to the queue for ever: a round without progress ends it.
         let (mut sealed, mut since) = (self.totals.sealed_files(), Instant::now());

@@ -185,7 +185,7 @@ impl<'a> Work<'a> {
 
     pub(super) fn load(&self, store: &SledStore, base: &Export) -> Result<()> {
         let bytes = fs::metadata(&base.path).context("stat", &base.path)?.len();
-        self.monitor.begin("rebuilding the catalog from its export (bytes)", bytes);
+        self.monitor.begin("rebuilding the catalog from its export", bytes);
         let mut buffer = Buffer::new(store);
         let mut done = 0;
         export::read(&base.path, &mut |key, value| {

@@ -36,7 +36,7 @@ impl ChunkIndex {
     pub(super) fn adopt(&self, seq: &mut u64, packs: &[u32], monitor: Option<&dyn Monitor>) -> Result<()> {
         let monitor = monitor.filter(|_| !packs.is_empty());
         if let Some(monitor) = monitor {
-            monitor.begin("reading the footers of packs that the chunk index lacks", packs.len() as u64);
+            monitor.begin("reading the lists that the chunk index lacks (packs)", packs.len() as u64);
         }
         for pack in packs {
             let entries = match scan::entries(&self.packs_dir.join(pack_name(*pack))) {

@@ -25,7 +25,7 @@ impl Engine {
         damage: &mut Damage,
     ) -> Result<()> {
         let copies = self.ns.hot_files(HotState::Cache)?;
-        monitor.begin("looking at hot files", copies.len() as u64);
+        monitor.begin("looking at hot files (files)", copies.len() as u64);
         for (at, (hot, ino)) in copies.into_iter().enumerate() {
             self.is_here()?;
             checked.hot_files += 1;

@@ -20,7 +20,7 @@ use super::reclaim::How;
 use crate::base::Result;
 use crate::base::id::ChunkId;
 use crate::base::monitor::Monitor;
-use crate::catalog::keys::RunId;
+use crate::catalog::keys::{Ino, RunId};
 use crate::check::names::{self, Names};
 use crate::check::{Area, Blobs, Findings, Roots};
 use crate::version::record::Version;
@@ -63,7 +63,7 @@ pub(super) struct Damage {
     pub(super) index: bool,
     pub(super) roots: Vec<ChunkId>,
     pub(super) versions: Vec<(RunId, u32, String)>,
-    pub(super) copies: Vec<crate::catalog::keys::Ino>,
+    pub(super) copies: Vec<Ino>,
     pub(super) names: Names,
 }
 
@@ -89,7 +89,10 @@ impl Engine {
         checked.packs = packs.len() as u64;
         (checked.pack_bytes, checked.blobs) = (blobs.bytes, blobs.count);
         let mut roots = Roots::new(&self.packs, &blobs, &go_on);
-        monitor.begin("looking at files and versions", (contents.len() + versions.len()) as u64);
+        monitor.begin(
+            "looking at files and versions (trees and lists)",
+            (contents.len() + versions.len()) as u64,
+        );
         for (at, (content, size)) in contents.iter().enumerate() {
             roots.content(content, *size)?;
             monitor.advance(at as u64);

@@ -9,7 +9,7 @@
 
 use super::super::Engine;
 use super::{Checked, Damage};
-use crate::base::monitor::Monitor;
+use crate::base::monitor::{Monitor, Silent};
 use crate::base::{IoContext, Result};
 use crate::catalog::keys::{self, HotState, Ino};
 use crate::catalog::records::{Body, Content, Inode};
@@ -123,7 +123,8 @@ impl Engine {
 
     /// Versions say that they are damaged; what cannot be read keeps nothing from being reclaimed.
     fn give_up(&self, done: &mut Vec<String>) -> Result<()> {
-        let still = self.lost_now()?;
+        // Damaged blobs are in no pack any more: lists are enough.
+        let (_, still) = self.look_at_all(false, &Silent)?;
         for (run, number, why) in still.versions {
             let mut is_new = false;
             let version = self.change_version(run, number, |version| {
@@ -160,10 +161,5 @@ impl Engine {
         let root = self.ns.inode(keys::ROOT)?;
         let owner = Caller { uid: root.uid, gid: root.gid };
         Ok(self.ns.mkdir(keys::ROOT, LOST_AND_FOUND, 0o700, owner)?.ino)
-    }
-
-    /// What is lost once all that can be mended is.
-    fn lost_now(&self) -> Result<Damage> {
-        self.look_at_all(true, &crate::base::monitor::Silent).map(|(_, damage)| damage)
     }
 }

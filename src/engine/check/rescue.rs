@@ -21,7 +21,7 @@ impl Engine {
     pub(super) fn rescue_versions(&self, monitor: &dyn Monitor, done: &mut Vec<String>) -> Result<()> {
         let mut found: BTreeMap<(String, u32), Version> = BTreeMap::new();
         let packs = self.packs.packs();
-        monitor.begin("looking for versions in packs", packs.len() as u64);
+        monitor.begin("looking for versions (packs)", packs.len() as u64);
         for (at, (pack, _)) in packs.iter().enumerate() {
             self.is_here()?;
             for entry in self.packs.entries(*pack)?.into_iter().filter(|entry| entry.kind == Kind::Tree) {

@@ -214,7 +214,7 @@ impl<'a> Walk<'a> {
         path: Vec<Vec<u8>>,
         file: &Resolved,
     ) -> Result<(u8, Soundness)> {
-        if self.engine.doubted.lock().contains(&inode.ino) {
+        if self.engine.hot_at_cut.lock().contains(&inode.ino) {
             let path = String::from_utf8_lossy(&path.join(&b'/')).into_owned();
             self.missing.push(format!("{path}: the machine went down before it was known to be durable"));
         }
