@@ -19,6 +19,7 @@ use crate::base::{Error, Result};
 use crate::catalog::keys::{HotId, HotState, Ino};
 use crate::catalog::records::{Body, Content, HotMark, Sealed};
 use crate::content::hash::chunk_id;
+use crate::hot::HotAttr;
 use crate::seal::stored;
 
 /// A copy of at most this many bytes is compared when it is opened; a longer one when nothing else is to be done, and until
@@ -139,6 +140,15 @@ impl Engine {
     /// Hot file `hot` is about to be written, or may be: its mark no longer counts.
     pub(super) fn will_change(&self, hot: HotId) -> Result<()> {
         if self.ns.hot_is(HotState::Small, hot)? {
+            self.doubts.written.lock().insert(hot);
+        }
+        Ok(())
+    }
+
+    /// After a kill: the mark of a file that was written since, or still may be, no longer counts, and goes with this mount.
+    pub(super) fn doubt_mark(&self, hot: HotId, attr: &HotAttr, is_quiet: bool) -> Result<()> {
+        let Some(mark) = self.ns.hot_mark(hot)? else { return Ok(()) };
+        if !is_quiet || attr.ctime != mark.ctime {
             self.doubts.written.lock().insert(hot);
         }
         Ok(())

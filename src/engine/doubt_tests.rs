@@ -144,6 +144,10 @@ fn after_a_kill_a_file_that_a_client_may_have_written_on_is_what_the_disk_says()
     let world = open(dir.path());
     assert_eq!(world.read_live(ROOT, "small.txt"), b"behind");
     close(world);
+    // The mark of what it was before went with that mount.
+    let world = open(dir.path());
+    assert_eq!(world.read_live(ROOT, "small.txt"), b"behind");
+    close(world);
 }
 
 #[test]

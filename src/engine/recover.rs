@@ -183,10 +183,14 @@ impl Engine {
         if unclean {
             // A small file may have grown since it was recorded as small, or a client of the killed daemon
             // may still write to it.
-            unsealed.extend(self.ns.hot_files(HotState::Small)?.into_iter().filter(|(id, _)| {
-                self.hot.attr(*id).is_ok_and(|attr| attr.size >= super::sealer::SMALL_MAX_BYTES)
-                    || !self.is_quiet(*id).unwrap_or(true)
-            }));
+            for (id, ino) in self.ns.hot_files(HotState::Small)? {
+                let Ok(attr) = self.hot.attr(id) else { continue };
+                let is_quiet = self.is_quiet(id).unwrap_or(false);
+                self.doubt_mark(id, &attr, is_quiet)?;
+                if attr.size >= super::sealer::SMALL_MAX_BYTES || !is_quiet {
+                    unsealed.push((id, ino));
+                }
+            }
         }
         for (_, ino) in unsealed {
             self.schedule(ino);

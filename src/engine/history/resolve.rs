@@ -68,6 +68,11 @@ impl Walk<'_> {
         engine.check_mark(hot)?;
         let (epoch, is_content, quiet) = {
             let state = live.lock();
+            // Under this lock bytes are kept elsewhere before they change: what the moment sees now, it sees until the epoch
+            // grows.
+            if self.moved(inode, hot)? {
+                return Err(changed());
+            }
             let now = engine.ns.find(inode.ino)?;
             // Sealed or not: an open for update writes to it in place.
             let is_content =
@@ -109,6 +114,10 @@ impl Walk<'_> {
         let engine = self.engine;
         let copy = engine.copy_hot(hot)?;
         self.copies.push(copy);
+        // Who has opened it since had the moment's bytes kept elsewhere, before the first write.
+        if self.moved(inode, hot)? {
+            return Err(changed());
+        }
         let (path, file, attr) =
             (engine.hot.path(copy), engine.hot.open_unseen(copy)?, engine.hot.attr(copy)?);
         let go_on = || !engine.queue.is_stopped();
