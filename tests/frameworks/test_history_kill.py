@@ -72,7 +72,7 @@ def test_safetensors(mount):
     """An orphan of full size under a temporary name, which nobody ever removes."""
     mount.mount(QUIET)
     run = mount.path / "exp"
-    kill_in_the_middle(mount, "safetensors_large", run, lambda: any(run.glob(".tmp*")))
+    kill_in_the_middle(mount, "safetensors_large", run, lambda: any(size(path) for path in run.glob(".tmp*")))
     (orphan,) = run.glob(".tmp*")
     assert size(orphan) == size(run / "model.safetensors")
     check_killed(mount, run)
