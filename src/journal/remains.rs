@@ -49,16 +49,18 @@ pub fn read(dir: &Path, visit: &mut dyn FnMut(Record) -> Result<()>) -> Result<R
     let (mut expected, mut end_of_last) = (0, None);
     for entry in segment::list(dir, "log")? {
         left.segments += 1;
-        match segment::read(&entry.path) {
-            Ok(_) => {}
-            Err(Error::Damaged { .. }) => left.headers.push(entry.path.clone()),
+        let bytes = match segment::read(&entry.path) {
+            Ok((bytes, _)) => bytes,
+            Err(Error::Damaged { .. }) => {
+                left.headers.push(entry.path.clone());
+                fs::read(&entry.path).context("read", &entry.path)?
+            }
             Err(error @ Error::Io { .. }) => {
                 left.unreadable.push(error);
                 continue;
             }
             Err(error) => return Err(error),
-        }
-        let bytes = fs::read(&entry.path).context("read", &entry.path)?;
+        };
         if expected == 0 {
             expected = entry.first_seq.max(1);
         }
