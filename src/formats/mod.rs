@@ -42,7 +42,7 @@ mod zip_tests;
 use std::collections::BTreeMap;
 
 pub use check::validate;
-pub use recognise::recognise;
+pub use recognise::{is_named_checkpoint, recognise};
 pub use scalars::facts;
 pub use tensors::{Tensor, tensors};
 pub use trainer::trainer_state;

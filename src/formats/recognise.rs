@@ -21,6 +21,26 @@ const LOGS: &[&[u8]] = &[b".wandb", b"-journal", b"-wal", b"-shm"];
 const DATABASES: &[&[u8]] =
     &[b"SQLite format 3\0", b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"];
 
+/// How the names of checkpoint files end whose formats have no empty file.
+const ENDINGS: &[&[u8]] = &[
+    b".pt",
+    b".pth",
+    b".ckpt",
+    b".safetensors",
+    b".npy",
+    b".npz",
+    b".h5",
+    b".hdf5",
+    b".keras",
+    b".gguf",
+    b".distcp",
+];
+
+/// Whether a file's name alone says that it is checkpoint content, once it has bytes.
+pub fn is_named_checkpoint(name: &[u8]) -> bool {
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
 /// The format of a file, or `None` when it is not checkpoint content (text, logs, event files, databases, pointers).
 ///
 /// `name` is the file's name, with the folders above it as far as they are known, divided by `/`; Orbax' files are told

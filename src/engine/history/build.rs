@@ -124,7 +124,7 @@ impl Engine {
         let before = self.run_at(snapshot.dir);
         let known = match &before {
             Some((run, _)) => self.contents_of_newest(*run)?,
-            None => Known::new(),
+            None => Known::default(),
         };
         let mut walk = Walk::new(self, self.ns.view(snapshot.id), &known)?;
         // Until files are recorded as sealed: nothing that is put or found is collected.
@@ -250,21 +250,24 @@ impl Engine {
         match self.read_newest(run) {
             Err(error) if is_damage(&error) => {
                 self.report(&error, "read the version before");
-                Ok(Known::new())
+                Ok(Known::default())
             }
             other => other,
         }
     }
 
     fn read_newest(&self, run: RunId) -> Result<Known> {
-        let Some(newest) = self.versions(run)?.pop() else { return Ok(Known::new()) };
+        let Some(newest) = self.versions(run)?.pop() else { return Ok(Known::default()) };
         let trees = Trees::new(&self.packs);
-        let mut known = Known::new();
-        let Body::Dir { tree, .. } = trees.top(&newest.tree)?.body else { return Ok(known) };
+        let mut known = Known::default();
+        let top = trees.top(&newest.tree)?;
+        let Body::Dir { tree, .. } = top.body else { return Ok(known) };
+        known.top = Some(top);
         trees.each(&tree, &mut |path, entry| {
             if let Body::File { content, format, soundness, .. } = entry.body {
                 let temporary = is_temporary(&entry.name) || is_temporary_path(path);
-                let known = known.entry(content).or_insert(KnownFile { format, soundness, temporary });
+                let known =
+                    known.contents.entry(content).or_insert(KnownFile { format, soundness, temporary });
                 known.temporary &= temporary;
             }
             Ok(())

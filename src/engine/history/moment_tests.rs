@@ -250,3 +250,23 @@ fn what_was_hot_when_the_daemon_was_killed_makes_a_good_version() {
     let world = open_after_boot(dir.path(), 1);
     assert!(settle(&world).is_good());
 }
+
+#[test]
+fn a_save_that_was_cut_off_before_its_first_byte_makes_a_version_incomplete() {
+    let (_dir, world) = idle();
+    let engine = &world.engine;
+    world.save(ROOT, "placeholder.pt", b"");
+    let ino = world.save(ROOT, "a.npy", &npy(1));
+    let made = || {
+        moment(engine, ROOT);
+        build(engine).why
+    };
+    assert_eq!(made(), ["placeholder.pt: empty"]);
+    assert!(made().is_empty(), "what was empty before and is no checkpoint spoils nothing");
+    engine.truncate(ino, 0, ME).unwrap();
+    for _ in 0..2 {
+        assert_eq!(made(), ["a.npy: empty"]);
+    }
+    world.save(ROOT, "a.npy", &npy(2));
+    assert!(made().is_empty());
+}

@@ -19,6 +19,7 @@ use crate::namespace::readdir::Entry;
 use crate::namespace::view::View;
 use crate::pack::{Kind, PackBatch};
 use crate::version::names::is_temporary;
+use crate::version::trees::Trees;
 
 /// How often a walk waits for files that seem to be written.
 const PATIENCE: u32 = 8;
@@ -33,8 +34,13 @@ pub(super) struct KnownFile {
     pub(super) temporary: bool,
 }
 
-/// The contents of the version before.
-pub(super) type Known = HashMap<ChunkId, KnownFile>;
+/// The version before.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) contents: HashMap<ChunkId, KnownFile>,
+    /// Its directory.
+    pub(super) top: Option<tree::Entry>,
+}
 
 /// A checkpoint file whose content no earlier version has.
 #[derive(Debug)]
@@ -54,7 +60,6 @@ pub(super) struct Walk<'a> {
     pub(super) engine: &'a Engine,
     pub(super) view: View<'a>,
     pub(super) batch: PackBatch,
-    /// The contents of the version before.
     pub(super) known: &'a Known,
     pub(super) published: Vec<Packed>,
     /// Copies of files that were being written, to be deleted at the end.
@@ -191,8 +196,13 @@ impl<'a> Walk<'a> {
 
     fn body(&mut self, inode: &Inode, dir: Ino, path: Vec<Vec<u8>>, file: &Resolved) -> Result<tree::Body> {
         let sealed = file.sealed;
-        let known = self.known.get(&sealed.id);
-        let (format, soundness) = match known {
+        let emptied = if sealed.size == 0 { self.emptied(&path)? } else { None };
+        let (format, soundness) = match self.known.contents.get(&sealed.id) {
+            _ if let Some(format) = emptied => {
+                let name = String::from_utf8_lossy(&path.join(&b'/')).into_owned();
+                self.missing.push(format!("{name}: empty"));
+                (format, Soundness::Invalid)
+            }
             // A file that gets its name only now is new by that.
             Some(known) if !known.temporary || is_temporary_path(&path) => (known.format, known.soundness),
             _ => self.look(inode, dir, path, file)?,
@@ -203,6 +213,20 @@ impl<'a> Walk<'a> {
             blocks: sealed.blocks,
             format,
             soundness,
+        })
+    }
+
+    /// Whether the file at `path`, which is empty, is a save that was cut off before its first byte: it was a checkpoint in
+    /// the version before, or is new and named as one. The number of the format that it had, 0 = of none yet. What has been
+    /// empty all along is somebody's placeholder, and spoils nothing.
+    fn emptied(&self, path: &[Vec<u8>]) -> Result<Option<u8>> {
+        let before = match &self.known.top {
+            Some(top) => Trees::new(&self.engine.packs).walk(top.clone(), path)?,
+            None => None,
+        };
+        Ok(match before.map(|entry| entry.body) {
+            Some(tree::Body::File { format, .. }) => (format > 0).then_some(format),
+            _ => path.last().is_some_and(|name| formats::is_named_checkpoint(name)).then_some(0),
         })
     }
 
