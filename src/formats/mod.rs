@@ -2,11 +2,13 @@
 //! they carry.
 //!
 //! Pure and total: any bytes in, an answer out, in bounded time and memory; nothing that a file says is ever executed.
-//! [`recognise`] first, which reads a few KiB; then [`validate`], [`facts`] and [`tensors`] with the format that it told. An error
+//! [`recognise`] first, which reads a few KiB; then [`validate`], [`facts`], [`tensors`] and [`describe`] with the format that it told. An error
 //! comes only from the caller's [`Source`] or [`Siblings`]: bad bytes are an answer, [`Validity::Invalid`].
 
 mod check;
 mod dcp;
+mod describe;
+mod dtype;
 mod gguf;
 mod hdf5;
 mod json;
@@ -31,6 +33,8 @@ mod walk;
 mod zip;
 
 #[cfg(test)]
+mod describe_tests;
+#[cfg(test)]
 mod fuzz_tests;
 #[cfg(test)]
 mod samples;
@@ -42,6 +46,7 @@ mod zip_tests;
 use std::collections::BTreeMap;
 
 pub use check::validate;
+pub use describe::{Described, describe};
 pub use recognise::{is_named_checkpoint, recognise};
 pub use scalars::facts;
 pub use tensors::{Tensor, tensors};
