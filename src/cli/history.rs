@@ -58,7 +58,7 @@ pub(super) fn version_arg() -> Arg {
 
 /// The store that a command is for, and the run that is meant.
 pub(super) struct Place {
-    store: PathBuf,
+    pub(super) store: PathBuf,
     pub(super) target: Target,
 }
 
@@ -71,8 +71,13 @@ pub(super) fn place(matches: &ArgMatches) -> Outcome<Place> {
 
 /// What PATH and VERSION mean: a VERSION that is a path names the run too.
 pub(super) fn version(matches: &ArgMatches) -> Outcome<(Place, Option<String>)> {
+    version_of(matches, "version")
+}
+
+/// The same for a VERSION that is the argument `name`.
+pub(super) fn version_of(matches: &ArgMatches, name: &str) -> Outcome<(Place, Option<String>)> {
     let version: &String =
-        matches.get_one("version").ok_or_else(|| Failure::Usage("VERSION is missing".into()))?;
+        matches.get_one(name).ok_or_else(|| Failure::Usage("VERSION is missing".into()))?;
     if !version.contains('/') {
         return Ok((place(matches)?, Some(version.clone())));
     }
@@ -158,6 +163,21 @@ impl Place {
             self.store.display()
         )))
     }
+}
+
+/// `--file`, which may be given often.
+pub(super) fn file_arg() -> Arg {
+    Arg::new("file")
+        .long("file")
+        .short('f')
+        .value_name("FILE")
+        .action(ArgAction::Append)
+        .help("Only this file or folder, by its path below the run; may be given often")
+}
+
+/// What `--file` says.
+pub(super) fn files(matches: &ArgMatches) -> Vec<String> {
+    matches.get_many::<String>("file").into_iter().flatten().cloned().collect()
 }
 
 /// Prints `value` as JSON in one line.

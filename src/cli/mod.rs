@@ -6,6 +6,7 @@
 mod background;
 mod check;
 mod daemon;
+mod diff;
 mod failure;
 mod gc;
 mod history;
@@ -20,6 +21,7 @@ mod prometheus;
 mod prune;
 mod rows;
 mod runs;
+mod show;
 mod stats;
 mod status;
 mod table;
@@ -125,6 +127,7 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .term_width(100)
         .subcommands([mount::command(), unmount::command(), status::command(), log::command()])
+        .subcommands([show::command(), diff::command()])
         .subcommands(versions::commands())
         .subcommands([stats::command(), check::command(), gc::command()])
         .subcommands([runs::command(), runs::purge_command(), policy::command(), prune::command()])
@@ -144,6 +147,8 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("check", matches)) => check::run(matches, daemon),
         Some(("stats", matches)) => stats::run(matches, daemon),
         Some(("log", matches)) => log::run(matches, daemon),
+        Some(("show", matches)) => show::run(matches, daemon),
+        Some(("diff", matches)) => diff::run(matches, daemon),
         Some(("run", matches)) => runs::run(matches, daemon),
         Some(("purge", matches)) => runs::purge(matches, daemon),
         Some(("policy", matches)) => policy::run(matches, daemon),

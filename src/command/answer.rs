@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::diff::Diff;
+use super::show::Shown;
 use crate::engine::check::Checked;
 use crate::engine::inspect::Disk;
 use crate::inspect::{Savings, Share};
@@ -15,6 +17,10 @@ use crate::version::record::Version;
 pub enum Answer {
     /// Versions of a run.
     Log(Log),
+    /// What is inside a version.
+    Shown(Box<Shown>),
+    /// What differs between two versions.
+    Diff(Box<Diff>),
     /// A version was made or changed.
     Changed(Box<Changed>),
     /// Every run.

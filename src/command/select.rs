@@ -22,6 +22,8 @@ pub(super) struct Found {
     pub(super) path: String,
     /// The version that the path names.
     version: Option<String>,
+    /// What the path names in that version, below the run; empty = all of it.
+    pub(super) inside: String,
 }
 
 /// A path as people see it: that of the root is `/`.
@@ -65,7 +67,7 @@ pub(super) fn run_if_any(engine: &Engine, target: &Target) -> Result<Option<Foun
 }
 
 fn found(engine: &Engine, id: RunId, record: Run, version: Option<String>) -> Found {
-    Found { path: shown(&engine.run_path(&record)), id, record, version }
+    Found { path: shown(&engine.run_path(&record)), id, record, version, inside: String::new() }
 }
 
 /// The run whose path is `path`: a live one, else the newest of the deleted.
@@ -125,18 +127,28 @@ fn through_snapdir(engine: &Engine, before: &[Vec<u8>], after: &[Vec<u8>], path:
             let full: Vec<Vec<u8>> = before.iter().chain(after.iter().skip(1)).cloned().collect();
             for depth in (before.len() + 1..=full.len()).rev() {
                 if let Some((id, record)) = by_path(engine, &join(full.get(..depth).unwrap_or_default())) {
-                    let version = below.get(depth - before.len()).map(|name| (*name).to_owned());
-                    return Ok(found(engine, id, record, version));
+                    let at = depth - before.len();
+                    let version = below.get(at).map(|name| (*name).to_owned());
+                    let inside = below.get(at + 1..).unwrap_or_default().join("/");
+                    return Ok(Found { inside, ..found(engine, id, record, version) });
                 }
             }
             Err(nowhere(engine, path))
         }
-        ["by-tag", tag, ..] => Ok(Found { version: Some((*tag).to_owned()), ..base()? }),
-        [name, ..] if !name.starts_with('.') && !name.starts_with("by-") => {
-            Ok(Found { version: Some((*name).to_owned()), ..base()? })
+        ["by-tag", name, inside @ ..] => named(base()?, before, name, inside),
+        [name, inside @ ..] if !name.starts_with('.') && !name.starts_with("by-") => {
+            named(base()?, before, name, inside)
         }
         _ => Err(Error::Refused(format!("'{path}' names no version; give its number"))),
     }
+}
+
+/// Version `name` of `run`, and in it what `inside` leads to from the directory at `before`.
+fn named(run: Found, before: &[Vec<u8>], name: &str, inside: &[&str]) -> Result<Found> {
+    let above = names_of(run.path.trim_start_matches('/')).len();
+    let dir = before.iter().skip(above).map(|name| path_text(name));
+    let inside = dir.chain(inside.iter().map(|name| (*name).to_owned())).collect::<Vec<_>>().join("/");
+    Ok(Found { version: Some(name.to_owned()), inside, ..run })
 }
 
 /// How far a path leads.

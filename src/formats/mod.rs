@@ -9,6 +9,7 @@ mod check;
 mod dcp;
 mod describe;
 mod dtype;
+mod elements;
 mod gguf;
 mod hdf5;
 mod json;
@@ -47,6 +48,7 @@ use std::collections::BTreeMap;
 
 pub use check::validate;
 pub use describe::{Described, describe};
+pub use elements::decode;
 pub use recognise::{is_named_checkpoint, recognise};
 pub use scalars::facts;
 pub use tensors::{Tensor, tensors};

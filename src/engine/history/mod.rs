@@ -15,6 +15,7 @@ mod burst;
 mod facts;
 mod guard;
 pub mod hand;
+pub mod inside;
 mod judge;
 pub mod manage;
 mod names;
