@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::diff::Diff;
+use super::report::Report;
 use super::show::Shown;
 use crate::engine::check::Checked;
 use crate::engine::inspect::Disk;
@@ -35,6 +36,8 @@ pub enum Answer {
     Plan(Vec<PlannedRun>),
     /// What a check has found.
     Checked(Box<Checked>),
+    /// The history, for a page about it.
+    Report(Box<Report>),
     /// Where the bytes are.
     Stats(Box<StatsShown>),
 }

@@ -10,6 +10,7 @@ mod diff;
 mod log;
 mod policy;
 mod prune;
+mod report;
 mod runs;
 mod select;
 mod show;
@@ -29,6 +30,7 @@ pub use answer::{
     Source, StatsShown, VersionShare,
 };
 pub use diff::{Diff, Side};
+pub use report::{InsideNewest, Neighbours, Report, ReportedFile, ReportedRun, ReportedVersion};
 pub use select::shown;
 pub use show::Shown;
 
@@ -180,6 +182,11 @@ pub enum Command {
         /// Mend what can be mended. Not while the store is mounted.
         repair: bool,
     },
+    /// Tells everything of the history that a page about it shows.
+    Report {
+        /// Of which run; `None` = all runs.
+        at: Option<Target>,
+    },
     /// Tells where the bytes are, and what saved the rest.
     Stats {
         /// The run whose versions are told of; `None` = all runs.
@@ -199,6 +206,7 @@ impl Command {
                 | Command::PolicyGet { .. }
                 | Command::Prune { dry_run: true, .. }
                 | Command::Stats { .. }
+                | Command::Report { .. }
                 | Command::Check { .. }
         )
     }
@@ -239,6 +247,7 @@ pub fn execute(engine: &Engine, command: Command, monitor: &dyn Monitor) -> Resu
             return Err(Error::Refused(text.to_owned()));
         }
         Command::Check { read_data, .. } => Answer::Checked(Box::new(engine.check(read_data, monitor)?)),
+        Command::Report { at } => report::report(engine, at.as_ref(), monitor)?,
         Command::Stats { at } => stats::stats(engine, at.as_ref(), monitor)?,
     };
     if changes {
