@@ -9,6 +9,7 @@ mod daemon;
 mod diff;
 mod failure;
 mod gc;
+mod growth;
 mod history;
 mod locate;
 mod log;
@@ -19,6 +20,7 @@ mod preflight;
 mod progress;
 mod prometheus;
 mod prune;
+mod report;
 mod rows;
 mod runs;
 mod show;
@@ -129,7 +131,7 @@ fn command() -> Command {
         .subcommands([mount::command(), unmount::command(), status::command(), log::command()])
         .subcommands([show::command(), diff::command()])
         .subcommands(versions::commands())
-        .subcommands([stats::command(), check::command(), gc::command()])
+        .subcommands([stats::command(), report::command(), check::command(), gc::command()])
         .subcommands([runs::command(), runs::purge_command(), policy::command(), prune::command()])
 }
 
@@ -146,6 +148,7 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("gc", matches)) => gc::run(matches, daemon),
         Some(("check", matches)) => check::run(matches, daemon),
         Some(("stats", matches)) => stats::run(matches, daemon),
+        Some(("report", matches)) => report::run(matches, daemon),
         Some(("log", matches)) => log::run(matches, daemon),
         Some(("show", matches)) => show::run(matches, daemon),
         Some(("diff", matches)) => diff::run(matches, daemon),

@@ -209,6 +209,11 @@ fn the_runs(engine: &Engine, path: &str) -> String {
 }
 
 impl Found {
+    /// Whether the path leads through a version.
+    pub(super) fn names_version(&self) -> bool {
+        self.version.is_some()
+    }
+
     /// The number of the version that `name` means, or else the path.
     pub(super) fn number(&self, engine: &Engine, name: Option<String>) -> Result<u32> {
         let name = name.or_else(|| self.version.clone());

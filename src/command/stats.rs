@@ -18,7 +18,17 @@ pub(super) fn stats(engine: &Engine, at: Option<&Target>, monitor: &dyn Monitor)
     };
     let rows = run.as_ref().map_or(Rows::Runs, |run| Rows::Of(run.id));
     let stats = engine.stats(rows, monitor)?;
-    let versions = stats.versions.into_iter().rev().map(|(_, version, share)| VersionShare {
+    // A path through a version means that one.
+    let only = match &run {
+        Some(run) if run.names_version() => Some(run.number(engine, None)?),
+        _ => None,
+    };
+    let asked = stats
+        .versions
+        .into_iter()
+        .rev()
+        .filter(|(_, version, _)| only.is_none_or(|one| one == version.number));
+    let versions = asked.map(|(_, version, share)| VersionShare {
         number: version.number,
         utc: rfc3339(version.time),
         removed: version.removed,

@@ -169,7 +169,8 @@ impl Engine {
                 stats.runs = own.iter().zip(shares).map(of).collect();
             }
             Rows::Of(_) | Rows::Versions => {
-                let versions = own.into_iter().flat_map(|(run, all)| all.into_iter().map(move |one| (run, one)));
+                let versions =
+                    own.into_iter().flat_map(|(run, all)| all.into_iter().map(move |one| (run, one)));
                 stats.versions = versions.zip(shares).map(|((run, one), share)| (run, one, share)).collect();
             }
         }
