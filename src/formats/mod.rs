@@ -18,9 +18,11 @@ mod npy;
 mod pickle;
 mod protobuf;
 mod read;
+mod rebuilt;
 mod recognise;
 mod safetensors;
 mod scalars;
+mod shards;
 mod snappy;
 mod sstable;
 mod stored;
@@ -30,6 +32,7 @@ mod tf;
 mod torch;
 mod trainer;
 mod walk;
+mod zarr;
 mod zip;
 
 #[cfg(test)]
