@@ -7,7 +7,9 @@
 
 use super::read::Fault;
 use super::tensors::TENSORS_MAX;
-use super::{Format, Siblings, Source, dtype, npy, safetensors};
+use super::{
+    Format, Siblings, Source, dtype, gguf, hdf5, members, npy, safetensors, shards, stored, tf, torch, zarr,
+};
 use crate::base::Result;
 
 /// One tensor, as the file's own table, or the table beside it, describes it.
@@ -47,8 +49,13 @@ impl Described {
         Some(self.shape.iter().fold(element, |all, side| all.saturating_mul(*side)))
     }
 
+    /// Moves it by `by` bytes: from a part of a file into the file.
+    pub(super) fn shift(&mut self, by: u64) {
+        self.parts.iter_mut().for_each(|(offset, _)| *offset = offset.saturating_add(by));
+    }
+
     /// Drops what lies outside a file of `len` bytes, and calls encoded what is not of its type and shape.
-    fn settle(&mut self, len: u64) {
+    pub(super) fn settle(&mut self, len: u64) {
         self.parts
             .retain(|(offset, part)| *part > 0 && offset.checked_add(*part).is_some_and(|end| end <= len));
         self.encoded |= self.wanted() != Some(self.bytes());
@@ -85,25 +92,26 @@ pub fn describe(
 
 fn table(
     format: Format,
-    _file: &[u8],
+    file: &[u8],
     source: &dyn Source,
-    _siblings: &dyn Siblings,
+    siblings: &dyn Siblings,
 ) -> Result<Vec<Described>, Fault> {
     match format {
+        Format::TorchZip => torch::describe(source),
+        Format::Pickle => stored::describe(source),
         Format::Safetensors => safetensors::describe(source),
+        Format::TfData => tf::describe(file, siblings),
+        Format::Hdf5 => hdf5::describe(source),
+        Format::Keras => members::describe(source, b".h5", hdf5::describe),
         Format::Npy => npy::describe(source),
-        Format::TorchZip
-        | Format::Pickle
-        | Format::TfData
-        | Format::Hdf5
-        | Format::Keras
-        | Format::Npz
-        | Format::DcpData
-        | Format::TfIndex
-        | Format::SavedModel
-        | Format::DcpMetadata
-        | Format::OrbaxData
-        | Format::Gguf
-        | Format::Binary => Ok(Vec::new()),
+        Format::Npz => {
+            let mut found = members::describe(source, b".npy", npy::describe)?;
+            found.extend(members::compressed(source, b".npy")?);
+            Ok(found)
+        }
+        Format::DcpData => shards::describe(file, source, siblings),
+        Format::OrbaxData => zarr::describe(source, siblings),
+        Format::Gguf => gguf::describe(source),
+        Format::TfIndex | Format::SavedModel | Format::DcpMetadata | Format::Binary => Ok(Vec::new()),
     }
 }

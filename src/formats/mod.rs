@@ -19,9 +19,11 @@ mod npy;
 mod pickle;
 mod protobuf;
 mod read;
+mod rebuilt;
 mod recognise;
 mod safetensors;
 mod scalars;
+mod shards;
 mod snappy;
 mod sstable;
 mod stored;
@@ -31,6 +33,7 @@ mod tf;
 mod torch;
 mod trainer;
 mod walk;
+mod zarr;
 mod zip;
 
 #[cfg(test)]
