@@ -15,6 +15,7 @@ mod locate;
 mod log;
 mod mount;
 mod options;
+mod packaging;
 mod policy;
 mod preflight;
 mod progress;
@@ -133,6 +134,7 @@ fn command() -> Command {
         .subcommands(versions::commands())
         .subcommands([stats::command(), report::command(), check::command(), gc::command()])
         .subcommands([runs::command(), runs::purge_command(), policy::command(), prune::command()])
+        .subcommands([packaging::completions_command(), packaging::man_command()])
 }
 
 fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
@@ -156,6 +158,8 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("purge", matches)) => runs::purge(matches, daemon),
         Some(("policy", matches)) => policy::run(matches, daemon),
         Some(("prune", matches)) => prune::run(matches, daemon),
+        Some(("completions", matches)) => packaging::completions(matches, command()),
+        Some(("man", matches)) => packaging::man(matches, command()),
         Some((name, matches)) => versions::run(name, matches, daemon),
         _ => Err(Failure::Usage("no command given; see: ckptfs --help".into())),
     }
