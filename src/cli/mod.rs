@@ -6,9 +6,11 @@
 mod background;
 mod check;
 mod daemon;
+mod export;
 mod failure;
 mod gc;
 mod history;
+mod import;
 mod locate;
 mod log;
 mod mount;
@@ -18,6 +20,7 @@ mod preflight;
 mod progress;
 mod prometheus;
 mod prune;
+mod restore;
 mod rows;
 mod runs;
 mod stats;
@@ -37,8 +40,9 @@ use clap::Command;
 use crate::base::Result;
 use crate::base::monitor::Monitor;
 use crate::base::text::{one_line, visible};
-use crate::command::Answer;
+use crate::command::{Answer, Export, Exported};
 use crate::control::Handler;
+use crate::engine::history::export::Sink;
 use crate::engine::reclaim::Reclaimed;
 use crate::options::MountOptions;
 use failure::{Failure, Outcome};
@@ -68,6 +72,16 @@ pub trait Daemon {
         command: crate::command::Command,
         progress: &dyn Monitor,
     ) -> Result<Answer>;
+
+    /// Locks and opens `store`, which is there and not mounted, hands a version of it to `sink`, and closes it.
+    fn export(
+        &self,
+        options: &MountOptions,
+        store: &Path,
+        export: &Export,
+        sink: &mut dyn Sink,
+        progress: &dyn Monitor,
+    ) -> Result<Exported>;
 
     /// Locks and opens `store`, which is not mounted, gives back the space that nothing needs (or tells what that would
     /// be), and closes it.
@@ -126,6 +140,8 @@ fn command() -> Command {
         .term_width(100)
         .subcommands([mount::command(), unmount::command(), status::command(), log::command()])
         .subcommands(versions::commands())
+        .subcommands(restore::commands())
+        .subcommands([import::command(), export::command()])
         .subcommands([stats::command(), check::command(), gc::command()])
         .subcommands([runs::command(), runs::purge_command(), policy::command(), prune::command()])
 }
@@ -144,6 +160,10 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("check", matches)) => check::run(matches, daemon),
         Some(("stats", matches)) => stats::run(matches, daemon),
         Some(("log", matches)) => log::run(matches, daemon),
+        Some(("restore", matches)) => restore::run(matches, daemon),
+        Some(("clone", matches)) => restore::clone(matches, daemon),
+        Some(("import", matches)) => import::run(matches, daemon),
+        Some(("export", matches)) => export::run(matches, daemon),
         Some(("run", matches)) => runs::run(matches, daemon),
         Some(("purge", matches)) => runs::purge(matches, daemon),
         Some(("policy", matches)) => policy::run(matches, daemon),

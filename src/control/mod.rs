@@ -7,6 +7,7 @@ pub mod client;
 pub mod protocol;
 pub mod server;
 pub mod status;
+pub mod stream;
 
 pub use protocol::{Handler, Leave};
 pub use status::Status;

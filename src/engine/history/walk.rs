@@ -9,6 +9,7 @@ use super::super::Engine;
 use super::super::sealer::Packed;
 use super::judge::Judged;
 use super::resolve::Resolved;
+use crate::base::clock::Time;
 use crate::base::id::ChunkId;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{HotId, Ino};
@@ -69,8 +70,8 @@ pub(super) struct Walk<'a> {
     pub(super) patience: u32,
     /// What could not be taken, in words.
     pub(super) missing: Vec<String>,
-    /// Hard links are resolved once.
-    links: HashMap<Ino, tree::Body>,
+    /// Hard links are resolved once: what they are, and the time that their hot file has.
+    links: HashMap<Ino, (tree::Body, Time)>,
 }
 
 /// A directory whose entries are being gone through.
@@ -183,13 +184,14 @@ impl<'a> Walk<'a> {
     }
 
     fn file(&mut self, inode: &mut Inode, dir: Ino, path: Vec<Vec<u8>>) -> Result<tree::Body> {
-        if let Some(body) = self.links.get(&inode.ino) {
+        if let Some((body, mtime)) = self.links.get(&inode.ino) {
+            inode.mtime = *mtime;
             return Ok(body.clone());
         }
         let resolved = self.resolve(inode, dir, &path.join(&b'/'))?;
         let body = self.body(inode, dir, path, &resolved)?;
         if inode.nlink > 1 {
-            self.links.insert(inode.ino, body.clone());
+            self.links.insert(inode.ino, (body.clone(), inode.mtime));
         }
         Ok(body)
     }
