@@ -19,7 +19,8 @@ use super::rows::size;
 use super::{Daemon, print, tell};
 use crate::base::durable;
 use crate::base::monitor::Monitor;
-use crate::base::{IoContext, Result};
+use crate::base::name::is_name;
+use crate::base::{Error, IoContext, Result};
 use crate::command::{Export, Exported};
 use crate::engine::history::export::{Event, Sink};
 use archive::Archive;
@@ -180,7 +181,7 @@ fn into_file(
 
 fn streamed(place: &Place, export: &Export, sink: &mut dyn Sink, daemon: &dyn Daemon) -> Outcome<Exported> {
     let progress = Progress::patient();
-    let mut counted = Counted { sink, progress: &progress, done: 0, broken: false };
+    let mut counted = Counted { sink, progress: &progress, done: 0, broken: false, begun: false };
     let exported = place.export(export, &mut counted, daemon, &progress);
     let broken = counted.broken;
     progress.finish();
@@ -191,12 +192,13 @@ fn streamed(place: &Place, export: &Export, sink: &mut dyn Sink, daemon: &dyn Da
     })
 }
 
-/// A sink that tells how far it is.
+/// A sink that tells how far it is, and lets no name through that leads elsewhere.
 struct Counted<'a> {
     sink: &'a mut dyn Sink,
     progress: &'a Progress,
     done: u64,
     broken: bool,
+    begun: bool,
 }
 
 impl Sink for Counted<'_> {
@@ -206,7 +208,19 @@ impl Sink for Counted<'_> {
             Event::Data(bytes) => self.done += bytes.len() as u64,
             Event::Hole(zeros) => self.done += zeros,
             Event::Broken => self.broken = true,
-            _ => {}
+            Event::Enter(entry) | Event::Leaf(entry) | Event::Link(entry) => {
+                // The first directory is the target itself.
+                let is_top = entry.name.is_empty() && entry.is_dir() && !self.begun;
+                if !is_top && !is_name(&entry.name) {
+                    let what = format!(
+                        "stream: a name that leads elsewhere, {:?}",
+                        String::from_utf8_lossy(&entry.name)
+                    );
+                    return Err(Error::damaged(Path::new("the version"), what));
+                }
+                self.begun = true;
+            }
+            Event::Leave | Event::End => {}
         }
         self.progress.advance(self.done);
         self.sink.take(event)
@@ -240,6 +254,42 @@ fn verdict(exported: &Exported) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_gets_through_that_leads_out_of_the_target() {
+        use crate::base::clock::Time;
+        use crate::base::id::ChunkId;
+        use crate::content::tree::{Body, Entry};
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("outer")).unwrap();
+        let entry = |name: &[u8], body| Entry {
+            name: name.to_vec(),
+            ino: 1,
+            mode: 0o100_644,
+            uid: 0,
+            gid: 0,
+            nlink: 1,
+            mtime: Time::default(),
+            xattrs: Vec::new(),
+            body,
+        };
+        let top = Body::Dir { tree: ChunkId([0; 32]), files: 0, bytes: 0 };
+        for name in [&b".."[..], b".", b"../out", b"/tmp/out", b"a/b", b"", b"a\0b"] {
+            for body in [top.clone(), Body::Symlink(b"/etc".to_vec())] {
+                let mut folder = Folder::open(&dir.path().join("outer/inner"), true).unwrap();
+                let progress = Progress::patient();
+                let mut sink =
+                    Counted { sink: &mut folder, progress: &progress, done: 0, broken: false, begun: false };
+                sink.take(Event::Enter(&entry(b"", top.clone()))).unwrap();
+                let hostile = entry(name, body);
+                let event = if hostile.is_dir() { Event::Enter(&hostile) } else { Event::Leaf(&hostile) };
+                assert!(matches!(sink.take(event), Err(Error::Damaged { .. })), "{name:?}");
+                assert!(sink.take(Event::Link(&hostile)).is_err());
+            }
+        }
+        assert_eq!(std::fs::read_dir(dir.path().join("outer/inner")).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(dir.path().join("outer")).unwrap().count(), 1);
+    }
 
     #[test]
     fn the_help_names_every_field_and_a_person_reads_what_was_left_out() {

@@ -99,6 +99,10 @@ fn a_version_is_exported_as_it_was_from_a_mount_and_from_its_store() {
         Command::new("cp").args(["-a", text(&mount.path("exp")), text(&live)]).status().unwrap().success()
     );
     fs::write(mount.path("exp/later"), b"not in it").unwrap();
+    let then = |name: &str| {
+        fs::metadata(mount.path("exp/.snapshots/000001").join(name)).unwrap().modified().unwrap()
+    };
+    assert_eq!(then("a.txt"), then("step_5/deep/b.txt"), "one inode, one time");
 
     let check = |target: &Path| {
         same_trees(&live, target);

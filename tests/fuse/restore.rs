@@ -269,6 +269,10 @@ fn a_restore_that_is_killed_leaves_each_file_old_or_new_and_the_next_one_finishe
     let run = mount.path("exp");
     change(&run);
     assert!(ckptfs(&["snapshot", text(&run)]).status.success());
+    // Each restore makes a version of the state before.
+    for number in ["1", "2"] {
+        assert!(ckptfs(&["pin", number, text(&run)]).status.success());
+    }
     let mut died = 0;
     for record in [6, 8, 10, 12, 14, 16, 18, 20, 23, 26, 30, 36] {
         eventually("it unmounts", || mount.unmount().status.success());

@@ -6,6 +6,8 @@
 //! version holds is not made a version again. Nothing that is there already is changed, and nothing outside either.
 
 mod outside;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -170,8 +172,7 @@ impl Engine {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file: File = openat(dir.as_fd(), name, flags, Mode::empty()).context("open", &path)?.into();
         let before = file.metadata().context("stat", &path)?;
-        let source =
-            Plain { file: file.try_clone().context("open", &path)?, path: path.clone(), len: before.len() };
+        let source = Plain::new(file.try_clone().context("open", &path)?, &path)?;
         let borders = match formats::recognise(name, &source)? {
             Some(format) => {
                 formats::tensors(format, name, &source, &Beside { dir, at: &path }).unwrap_or_default()
