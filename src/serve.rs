@@ -13,12 +13,13 @@ use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result};
 use crate::check::{Area, Findings};
 use crate::cli::{Daemon, Ready};
-use crate::command::{self, Answer, Command};
+use crate::command::{self, Answer, Command, Export, Exported};
 use crate::control::status::{
     LastError, PassthroughStatus, PressureStatus, Reencoding, ScrubStatus, Sealing, Status, path_text,
 };
 use crate::control::{Handler, Leave, advice};
 use crate::engine::check::{Checked, closed};
+use crate::engine::history::export::Sink;
 use crate::engine::history::{HistoryOptions, Snapdir, SnapshotAdmin};
 use crate::engine::hot_place;
 use crate::engine::layout::{Layout, Store};
@@ -103,6 +104,17 @@ impl Daemon for Filesystem {
         let needs_workers = command.needs_workers();
         let work = |engine: &Arc<Engine>| command::execute(engine, command, progress);
         unmounted(options, store, needs_workers, progress, work)
+    }
+
+    fn export(
+        &self,
+        options: &MountOptions,
+        store: &Path,
+        export: &Export,
+        sink: &mut dyn Sink,
+        progress: &dyn Monitor,
+    ) -> Result<Exported> {
+        unmounted(options, store, false, progress, |engine| command::export(engine, export, sink))
     }
 
     fn reclaim(
@@ -377,6 +389,10 @@ impl Handler for Running {
                 Ok(())
             }
         }
+    }
+
+    fn export(&self, export: &Export, sink: &mut dyn Sink) -> Result<Exported> {
+        command::export(&self.engine, export, sink)
     }
 
     fn execute(&self, command: Command, progress: &dyn Monitor) -> Result<Answer> {

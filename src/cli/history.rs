@@ -16,8 +16,9 @@ use super::{Daemon, locate, print};
 use crate::base::monitor::{Monitor, Silent};
 use crate::base::mounts::Mount;
 use crate::base::{Error, IoContext};
-use crate::command::{Answer, COMMAND_BYTES_MAX, Command, Target};
+use crate::command::{Answer, COMMAND_BYTES_MAX, Command, Export, Exported, Target};
 use crate::control::client::Client;
+use crate::engine::history::export::Sink;
 use crate::engine::layout::Layout;
 use crate::options::MountOptions;
 use crate::version::record::path_text;
@@ -30,6 +31,26 @@ pub(super) const PATH_HELP: &str = "PATH is a path in a mount, which means the r
 /// What every command on one version says of its VERSION.
 pub(super) const VERSION_HELP: &str = "VERSION is a number (42 or 000042), latest (the newest complete and valid one), \
     newest, best (by the policy's monitor), a tag, or a path such as exp/.snapshots/000042.";
+
+/// What commands on what is in a version say of its parts.
+pub(super) const PART_HELP: &str = "A PATH below the run's directory means only what is at it and below it, as does a \
+    VERSION that is a path; --only names paths below that.";
+
+/// `--only`, as often as wanted.
+pub(super) fn only_arg() -> Arg {
+    Arg::new("only")
+        .long("only")
+        .value_name("PATH")
+        .action(ArgAction::Append)
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("Only this path in the version, and what is below it; may be given several times")
+}
+
+/// What `--only` names.
+pub(super) fn only(matches: &ArgMatches) -> Vec<String> {
+    let given = matches.get_many::<PathBuf>("only").unwrap_or_default();
+    given.map(|path| path_text(path.as_os_str().as_bytes())).collect()
+}
 
 /// `[PATH]`, `.` by default.
 pub(super) fn path_arg() -> Arg {
@@ -116,6 +137,32 @@ fn below(mount: &Mount, full: &Path) -> Option<String> {
 }
 
 impl Place {
+    /// The path below the mount of something in a mount of this store; `None` for anything else.
+    pub(super) fn inside(&self, path: &Path) -> Outcome<Option<String>> {
+        let full = locate::resolve(path);
+        // What is in no mount and no store is outside, and no error here.
+        let Some(found) = locate::find(&full).ok().filter(|found| found.store.as_ref() == Some(&self.store))
+        else {
+            return Ok(None);
+        };
+        Ok(found.mount.as_ref().and_then(|mount| below(mount, &full)))
+    }
+
+    /// The path below the mount of a directory that is to be made: in the mount, or, where a store was named, as it is given.
+    pub(super) fn new_path(&self, path: &Path) -> Outcome<String> {
+        match self.inside(path)? {
+            Some(path) => Ok(path),
+            None if path.is_relative() && !matches!(self.target, Target::Path(_)) => {
+                Ok(path_text(path.as_os_str().as_bytes()))
+            }
+            None => Err(Failure::Failed(format!(
+                "{} is not in the mount of {}; name a path there",
+                path.display(),
+                self.store.display()
+            ))),
+        }
+    }
+
     /// Asks the store's daemon, or the store itself.
     pub(super) fn ask(&self, command: Command, daemon: &dyn Daemon) -> Outcome<Answer> {
         self.ask_with(command, daemon, &Silent)
@@ -133,18 +180,41 @@ impl Place {
             return Err(Failure::Usage("what is asked is too long; shorten the paths or values".into()));
         }
         if let Some(mut client) = Client::connect(&self.store)? {
-            return client.execute(command, progress).map_err(|error| match error {
-                Error::Errno(libc::EBUSY) => {
-                    Failure::Failed("the daemon answers too many others; try again in a moment".into())
-                }
-                other => other.into(),
-            });
+            return client.execute(command, progress).map_err(busy);
         }
+        Ok(daemon.execute(&self.options()?, &self.store, command, progress)?)
+    }
+
+    /// Hands a version from the store's daemon, or from the store itself, to `sink`.
+    pub(super) fn export(
+        &self,
+        export: &Export,
+        sink: &mut dyn Sink,
+        daemon: &dyn Daemon,
+        progress: &dyn Monitor,
+    ) -> Outcome<Exported> {
+        if let Some(mut client) = Client::connect(&self.store)? {
+            return client.export(export, sink).map_err(busy);
+        }
+        Ok(daemon.export(&self.options()?, &self.store, export, sink, progress)?)
+    }
+
+    /// The options of a store that nobody holds, for one command by its owner.
+    fn options(&self) -> Outcome<MountOptions> {
         self.refuse_stranger()?;
         let mut options = MountOptions::default();
         options.apply_file(&Layout::new(&self.store).config())?;
         options.check()?;
-        Ok(daemon.execute(&options, &self.store, command, progress)?)
+        Ok(options)
+    }
+}
+
+fn busy(error: Error) -> Failure {
+    match error {
+        Error::Errno(libc::EBUSY) => {
+            Failure::Failed("the daemon answers too many others; try again in a moment".into())
+        }
+        other => other.into(),
     }
 }
 

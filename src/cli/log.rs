@@ -47,7 +47,7 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
    .time                     the same time: seconds since 1970, nanoseconds
    .trigger                  what made it: a marker's name (tf, orbax, orbax-success, dcp, deepspeed,
                              megatron, hf-trainer), quiet, next-save, overwrite, delete, snapshot,
-                             unmount
+                             unmount, restore (the state before one), clone, import
    .path                     the run's path then
    .complete, .valid, .why[] whether it is whole, its formats are sound, and why not
    .step, .epoch, .metrics   as known; metrics by name
@@ -58,6 +58,7 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
    .kept_by[], .goes         every rule that keeps it; else why it goes
    .provenance               null, or .host, .user, .uid, .pid, .program, .script, .args, .cwd,
                              .git_commit, .git_dirty, .git_branch
+   .origin                   null, or .kind with .run and .number (clone) or .source (import)
    .expired                  null, or .at (seconds since 1970), .by_hand, .why
 
 Examples:
@@ -160,7 +161,7 @@ pub(super) fn writer(provenance: &Provenance) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::base::id::ChunkId;
-    use crate::version::record::Expired;
+    use crate::version::record::{Expired, Origin};
 
     pub(in super::super) fn logged() -> Logged {
         let provenance = Provenance {
@@ -192,6 +193,7 @@ pub(super) mod tests {
             pinned: true,
             kept_for_ever: false,
             provenance: Some(provenance),
+            origin: Some(Origin::Clone { run: "base".into(), number: 7 }),
             expired: Some(Expired { at: 0, by_hand: true, why: "by hand".into() }),
         };
         Logged { version, utc: "1970-01-01T00:00:00Z".into(), kept_by: Vec::new(), goes: "by hand".into() }

@@ -7,10 +7,12 @@ mod background;
 mod check;
 mod daemon;
 mod diff;
+mod export;
 mod failure;
 mod gc;
 mod growth;
 mod history;
+mod import;
 mod locate;
 mod log;
 mod mount;
@@ -22,6 +24,7 @@ mod progress;
 mod prometheus;
 mod prune;
 mod report;
+mod restore;
 mod rows;
 mod runs;
 mod show;
@@ -42,8 +45,9 @@ use clap::Command;
 use crate::base::Result;
 use crate::base::monitor::Monitor;
 use crate::base::text::{one_line, visible};
-use crate::command::Answer;
+use crate::command::{Answer, Export, Exported};
 use crate::control::Handler;
+use crate::engine::history::export::Sink;
 use crate::engine::reclaim::Reclaimed;
 use crate::options::MountOptions;
 use failure::{Failure, Outcome};
@@ -73,6 +77,16 @@ pub trait Daemon {
         command: crate::command::Command,
         progress: &dyn Monitor,
     ) -> Result<Answer>;
+
+    /// Locks and opens `store`, which is there and not mounted, hands a version of it to `sink`, and closes it.
+    fn export(
+        &self,
+        options: &MountOptions,
+        store: &Path,
+        export: &Export,
+        sink: &mut dyn Sink,
+        progress: &dyn Monitor,
+    ) -> Result<Exported>;
 
     /// Locks and opens `store`, which is not mounted, gives back the space that nothing needs (or tells what that would
     /// be), and closes it.
@@ -132,6 +146,8 @@ fn command() -> Command {
         .subcommands([mount::command(), unmount::command(), status::command(), log::command()])
         .subcommands([show::command(), diff::command()])
         .subcommands(versions::commands())
+        .subcommands(restore::commands())
+        .subcommands([import::command(), export::command()])
         .subcommands([stats::command(), report::command(), check::command(), gc::command()])
         .subcommands([runs::command(), runs::purge_command(), policy::command(), prune::command()])
         .subcommands([packaging::completions_command(), packaging::man_command()])
@@ -154,6 +170,10 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("log", matches)) => log::run(matches, daemon),
         Some(("show", matches)) => show::run(matches, daemon),
         Some(("diff", matches)) => diff::run(matches, daemon),
+        Some(("restore", matches)) => restore::run(matches, daemon),
+        Some(("clone", matches)) => restore::clone(matches, daemon),
+        Some(("import", matches)) => import::run(matches, daemon),
+        Some(("export", matches)) => export::run(matches, daemon),
         Some(("run", matches)) => runs::run(matches, daemon),
         Some(("purge", matches)) => runs::purge(matches, daemon),
         Some(("policy", matches)) => policy::run(matches, daemon),

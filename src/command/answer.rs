@@ -24,6 +24,10 @@ pub enum Answer {
     Diff(Box<Diff>),
     /// A version was made or changed.
     Changed(Box<Changed>),
+    /// A version was brought back, or would be.
+    Restored(Box<RestoredShown>),
+    /// A part of a checkpoint has come in.
+    Imported(Imported),
     /// Every run.
     Runs(Vec<RunInfo>),
     /// A run was made or changed.
@@ -79,6 +83,61 @@ pub struct Changed {
     pub utc: String,
     /// How many seconds a version that was removed by hand can be taken back.
     pub undelete_seconds: u64,
+}
+
+/// A version that was brought back, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoredShown {
+    /// The run's path.
+    pub run: String,
+    /// The version's number.
+    pub number: u32,
+    /// The new directory; `None` = in place.
+    pub to: Option<String>,
+    /// Nothing was done.
+    pub dry_run: bool,
+    /// Bytes of the files that come back.
+    pub bytes: u64,
+    /// The version that holds the state before.
+    pub before: Option<u32>,
+    /// Every change.
+    pub changes: Vec<ChangeShown>,
+    /// Paths whose bytes are damaged: nothing was changed.
+    pub damaged: Vec<String>,
+}
+
+/// One thing that changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeShown {
+    /// Its path, below the run or the new directory.
+    pub path: String,
+    /// `create`, `replace`, `remove` or `attributes`.
+    pub what: String,
+    /// Bytes of the file that comes, or of the one that goes.
+    pub bytes: u64,
+}
+
+/// A checkpoint that has come in from outside, or a part of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// The run's path.
+    pub run: String,
+    /// Files that came in.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Paths of what cannot be taken in.
+    pub skipped: Vec<String>,
+    /// The version that was made; `None` where it was in one already.
+    pub version: Option<u32>,
+    /// Its time.
+    pub utc: Option<String>,
+    /// Its step.
+    pub step: Option<u64>,
+    /// It is complete and valid.
+    pub good: bool,
+    /// Why not.
+    pub why: Vec<String>,
 }
 
 /// A run.

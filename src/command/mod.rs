@@ -7,10 +7,13 @@
 
 mod answer;
 mod diff;
+mod export;
+mod import;
 mod log;
 mod policy;
 mod prune;
 mod report;
+mod restore;
 mod runs;
 mod select;
 mod show;
@@ -26,10 +29,12 @@ use crate::base::monitor::Monitor;
 use crate::base::{Error, Result};
 use crate::engine::Engine;
 pub use answer::{
-    Answer, Changed, Log, Logged, Planned, PlannedRun, PolicyShown, PurgedRun, RunInfo, RunShare, Setting,
-    Source, StatsShown, VersionShare,
+    Answer, ChangeShown, Changed, Imported, Log, Logged, Planned, PlannedRun, PolicyShown, PurgedRun,
+    RestoredShown, RunInfo, RunShare, Setting, Source, StatsShown, VersionShare,
 };
 pub use diff::{Diff, Side};
+pub use export::{Export, Exported, export};
+pub use import::Import;
 pub use report::{InsideNewest, Neighbours, Report, ReportedFile, ReportedRun, ReportedVersion};
 pub use select::shown;
 pub use show::Shown;
@@ -137,6 +142,19 @@ pub enum Command {
         /// The version.
         version: Option<String>,
     },
+    /// Brings a version back.
+    Restore(Bring),
+    /// Makes a version a new run.
+    Clone {
+        /// The run that has it.
+        at: Target,
+        /// The version.
+        version: Option<String>,
+        /// The new run's path below the mount.
+        to: String,
+    },
+    /// Takes a checkpoint in from outside.
+    Import(Import),
     /// Ends the history of a run.
     Purge {
         /// The run.
@@ -194,6 +212,26 @@ pub enum Command {
     },
 }
 
+/// How a version is to be brought back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bring {
+    /// The run, and what of it.
+    pub at: Target,
+    /// The version; `None` where the path names it.
+    pub version: Option<String>,
+    /// Only these paths, below what `at` names; none = all.
+    pub only: Vec<String>,
+    /// Beside: the path below the mount of a directory that is made. `None` = in place.
+    pub to: Option<String>,
+    /// Show only.
+    pub dry_run: bool,
+    /// What the version has not stays.
+    pub keep: bool,
+    /// Files that are open for writing too.
+    pub force: bool,
+}
+
 impl Command {
     /// Whether it may change the store.
     pub fn changes(&self) -> bool {
@@ -205,6 +243,7 @@ impl Command {
                 | Command::RunList
                 | Command::PolicyGet { .. }
                 | Command::Prune { dry_run: true, .. }
+                | Command::Restore(Bring { dry_run: true, .. })
                 | Command::Stats { .. }
                 | Command::Report { .. }
                 | Command::Check { .. }
@@ -213,7 +252,13 @@ impl Command {
 
     /// Whether it needs the threads that make versions.
     pub fn needs_workers(&self) -> bool {
-        matches!(self, Command::Snapshot { .. })
+        matches!(
+            self,
+            Command::Snapshot { .. }
+                | Command::Clone { .. }
+                | Command::Import(_)
+                | Command::Restore(Bring { dry_run: false, .. })
+        )
     }
 }
 
@@ -235,6 +280,9 @@ pub fn execute(engine: &Engine, command: Command, monitor: &dyn Monitor) -> Resu
         Command::Pin { at, version, on } => versions::pin(engine, &at, version, on)?,
         Command::Expire { at, version } => versions::expire(engine, &at, version)?,
         Command::Undelete { at, version } => versions::undelete(engine, &at, version)?,
+        Command::Restore(bring) => restore::restore(engine, bring, monitor)?,
+        Command::Clone { at, version, to } => restore::clone(engine, &at, version, &to, monitor)?,
+        Command::Import(import) => import::import(engine, import, monitor)?,
         Command::Purge { at, all } => runs::purge(engine, &at, all)?,
         Command::RunAdd { at } => runs::add(engine, &at)?,
         Command::RunList => runs::list(engine)?,

@@ -8,6 +8,7 @@ use super::Target;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{Ino, ROOT, RunId};
 use crate::engine::Engine;
+use crate::version::chosen::{Chosen, Names};
 use crate::version::record::{Run, Version, path_bytes, path_text};
 
 /// Runs that a message lists.
@@ -22,8 +23,8 @@ pub(super) struct Found {
     pub(super) path: String,
     /// The version that the path names.
     version: Option<String>,
-    /// What the path names in that version, below the run; empty = all of it.
-    pub(super) inside: String,
+    /// The names that lead on from the run's directory to what the path names.
+    pub(super) below: Names,
 }
 
 /// A path as people see it: that of the root is `/`.
@@ -40,14 +41,14 @@ pub(super) fn run(engine: &Engine, target: &Target) -> Result<Found> {
         }),
         Target::Run(path) => {
             let path = path.trim_matches('/');
-            by_path(engine, path).map(|(id, record)| found(engine, id, record, None)).ok_or_else(|| {
+            by_path(engine, path).map(|(id, record)| found(engine, id, record)).ok_or_else(|| {
                 Error::Refused(format!("no run has the path '{}'; {}", shown(path), the_runs(engine, "")))
             })
         }
         Target::Only => {
             let mut runs = engine.runs();
             match (runs.pop(), runs.is_empty()) {
-                (Some((id, record)), true) => Ok(found(engine, id, record, None)),
+                (Some((id, record)), true) => Ok(found(engine, id, record)),
                 (None, _) => Err(Error::Refused(
                     "there are no runs yet; one is made by the first checkpoint, or by: ckptfs run add"
                         .into(),
@@ -66,8 +67,25 @@ pub(super) fn run_if_any(engine: &Engine, target: &Target) -> Result<Option<Foun
     }
 }
 
-fn found(engine: &Engine, id: RunId, record: Run, version: Option<String>) -> Found {
-    Found { path: shown(&engine.run_path(&record)), id, record, version, inside: String::new() }
+/// What `target` means for a command on what is in a version: a path that leads nowhere any more means what is in the
+/// innermost run above it.
+pub(super) fn part(engine: &Engine, target: &Target) -> Result<Found> {
+    let nowhere = match (run(engine, target), target) {
+        (Err(error), Target::Path(path)) => (error, path),
+        (found, _) => return found,
+    };
+    let (error, path) = nowhere;
+    let names = names_of(path);
+    let walked = walk(engine, &names)?;
+    let live =
+        |depth: usize| walked.dirs.get(depth).and_then(|dir| engine.run_at(*dir)).map(|run| (depth, run));
+    let (depth, (id, record)) = (0..walked.dirs.len()).rev().find_map(live).ok_or(error)?;
+    let below = names.get(depth..).unwrap_or_default().to_vec();
+    Ok(Found { below, ..found(engine, id, record) })
+}
+
+fn found(engine: &Engine, id: RunId, record: Run) -> Found {
+    Found { path: shown(&engine.run_path(&record)), id, record, version: None, below: Names::new() }
 }
 
 /// The run whose path is `path`: a live one, else the newest of the deleted.
@@ -110,7 +128,8 @@ fn at_path(engine: &Engine, path: &str) -> Result<Option<Found>> {
         let live = walked.dirs.get(depth).and_then(|dir| engine.run_at(*dir));
         let here = || engine.dead_run_at(&join(names.get(..depth).unwrap_or_default()));
         if let Some((id, record)) = live.or_else(here) {
-            return Ok(Some(found(engine, id, record, None)));
+            let below = names.get(depth..).unwrap_or_default().to_vec();
+            return Ok(Some(Found { below, ..found(engine, id, record) }));
         }
     }
     if walked.whole { Ok(None) } else { Err(nowhere(engine, path)) }
@@ -120,35 +139,35 @@ fn at_path(engine: &Engine, path: &str) -> Result<Option<Found>> {
 fn through_snapdir(engine: &Engine, before: &[Vec<u8>], after: &[Vec<u8>], path: &str) -> Result<Found> {
     let words: Vec<String> = after.iter().map(|name| path_text(name)).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let base = || run(engine, &Target::Path(join(before)));
+    // What follows the version's name leads on from the directory that it was looked up in.
+    let base = |version: &str, further: usize| {
+        let base = run(engine, &Target::Path(join(before)))?;
+        let below = base.below.iter().chain(after.iter().skip(further)).cloned().collect();
+        Ok(Found { version: Some(version.to_owned()), below, ..base })
+    };
     match words.as_slice() {
-        [] => base(),
+        [] => run(engine, &Target::Path(join(before))),
         [".runs", below @ ..] => {
             let full: Vec<Vec<u8>> = before.iter().chain(after.iter().skip(1)).cloned().collect();
             for depth in (before.len() + 1..=full.len()).rev() {
                 if let Some((id, record)) = by_path(engine, &join(full.get(..depth).unwrap_or_default())) {
-                    let at = depth - before.len();
-                    let version = below.get(at).map(|name| (*name).to_owned());
-                    let inside = below.get(at + 1..).unwrap_or_default().join("/");
-                    return Ok(Found { inside, ..found(engine, id, record, version) });
+                    let version = below.get(depth - before.len()).map(|name| (*name).to_owned());
+                    let below = full.get(depth + 1..).unwrap_or_default().to_vec();
+                    return Ok(Found { version, below, ..found(engine, id, record) });
                 }
             }
             Err(nowhere(engine, path))
         }
-        ["by-tag", name, inside @ ..] => named(base()?, before, name, inside),
-        [name, inside @ ..] if !name.starts_with('.') && !name.starts_with("by-") => {
-            named(base()?, before, name, inside)
-        }
+        ["by-tag", tag, ..] => base(tag, 2),
+        [name, ..] if !name.starts_with('.') && !name.starts_with("by-") => base(name, 1),
         _ => Err(Error::Refused(format!("'{path}' names no version; give its number"))),
     }
 }
 
-/// Version `name` of `run`, and in it what `inside` leads to from the directory at `before`.
-fn named(run: Found, before: &[Vec<u8>], name: &str, inside: &[&str]) -> Result<Found> {
-    let above = names_of(run.path.trim_start_matches('/')).len();
-    let dir = before.iter().skip(above).map(|name| path_text(name));
-    let inside = dir.chain(inside.iter().map(|name| (*name).to_owned())).collect::<Vec<_>>().join("/");
-    Ok(Found { version: Some(name.to_owned()), inside, ..run })
+/// The directory that these names lead to, if there is one.
+pub(super) fn directory_of(engine: &Engine, names: &[Vec<u8>]) -> Option<Ino> {
+    let walked = walk(engine, names).ok()?;
+    walked.dirs.last().copied().filter(|_| walked.dirs.len() == names.len() + 1)
 }
 
 /// How far a path leads.
@@ -175,7 +194,8 @@ fn walk(engine: &Engine, names: &[Vec<u8>]) -> Result<Walked> {
     Ok(Walked { dirs, whole: true })
 }
 
-fn names_of(path: &str) -> Vec<Vec<u8>> {
+/// The names of a path.
+pub(super) fn names_of(path: &str) -> Vec<Vec<u8>> {
     let bytes = path_bytes(path);
     bytes.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect()
 }
@@ -208,10 +228,26 @@ fn the_runs(engine: &Engine, path: &str) -> String {
     }
 }
 
+/// What a command says when the version that it was for is about to go.
+pub(super) fn gone(error: Error, number: u32, path: &str) -> Error {
+    match error {
+        Error::Errno(libc::ENOENT) => Error::Refused(format!(
+            "version {number:06} of {path} is removed already; see: ckptfs log --removed"
+        )),
+        other => other,
+    }
+}
+
 impl Found {
     /// Whether the path leads through a version.
     pub(super) fn names_version(&self) -> bool {
         self.version.is_some()
+    }
+
+    /// The paths that are meant: those in `only`, below what the path names.
+    pub(super) fn chosen(&self, only: &[String]) -> Result<Chosen> {
+        let below = |path: &String| self.below.iter().cloned().chain(names_of(path)).collect();
+        Chosen::new(if only.is_empty() { vec![self.below.clone()] } else { only.iter().map(below).collect() })
     }
 
     /// The number of the version that `name` means, or else the path.

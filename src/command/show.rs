@@ -9,7 +9,7 @@ use crate::base::clock::rfc3339;
 use crate::base::monitor::Monitor;
 use crate::engine::Engine;
 use crate::engine::history::inside::FileInside;
-use crate::version::record::Version;
+use crate::version::record::{Version, path_text};
 
 /// A version and what is inside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,8 +33,8 @@ pub(super) fn show(
 ) -> Result<Answer> {
     let run = select::run(engine, &of.at)?;
     let number = run.number(engine, of.version)?;
-    if only.is_empty() && !run.inside.is_empty() {
-        only.push(run.inside.clone());
+    if only.is_empty() && !run.below.is_empty() {
+        only.push(path_text(&run.below.join(&b'/')));
     }
     let (version, inside) = engine.look_inside(run.id, number, &only, tensors, monitor)?;
     Ok(Answer::Shown(Box::new(Shown { run: run.path, utc: rfc3339(version.moment()), version, inside })))

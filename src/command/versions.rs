@@ -69,12 +69,7 @@ fn on_version(
     let run = select::run(engine, at)?;
     let number = run.number(engine, version)?;
     let Found { id, record, path, .. } = run;
-    let version = change(id, number).map_err(|error| match error {
-        Error::Errno(libc::ENOENT) => Error::Refused(format!(
-            "version {number:06} of {path} is removed already; see: ckptfs log --removed"
-        )),
-        other => other,
-    })?;
+    let version = change(id, number).map_err(|error| select::gone(error, number, &path))?;
     Ok(changed(engine, path, &record, version))
 }
 

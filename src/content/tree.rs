@@ -111,6 +111,11 @@ impl Entry {
         }
     }
 
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        matches!(self.body, Body::Dir { .. })
+    }
+
     fn put(&self, out: &mut Vec<u8>) {
         out.u8(u8::try_from(self.name.len()).unwrap_or(u8::MAX)).raw(&self.name);
         out.u64(self.ino).u32(self.mode).u32(self.uid).u32(self.gid).u32(self.nlink);

@@ -10,9 +10,11 @@ use std::time::Duration;
 use super::protocol::{self, ANSWER_BYTES_MAX, REPLY_BYTES_MAX, Reply, Request};
 use super::socket_path;
 use super::status::Status;
+use super::stream;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result};
-use crate::command::{Answer, Command};
+use crate::command::{Answer, Command, Export, Exported};
+use crate::engine::history::export::Sink;
 use crate::engine::reclaim::Reclaimed;
 
 /// A daemon that says nothing for this long hangs; while it works it sends progress.
@@ -87,6 +89,25 @@ impl Client {
         serde_json::from_str(&text).map_err(|_| self.odd())
     }
 
+    /// Hands a version to `sink`.
+    pub fn export(&mut self, export: &Export, sink: &mut dyn Sink) -> Result<Exported> {
+        self.stream.get_ref().set_read_timeout(Some(WORKING_SILENCE_MAX)).context("set up", &self.socket)?;
+        let request = Request::Export { export: export.clone() };
+        protocol::write_line(self.stream.get_mut(), &request).context("write to", &self.socket)?;
+        loop {
+            let reply =
+                protocol::read_line(&mut self.stream, REPLY_BYTES_MAX).context("read from", &self.socket)?;
+            match reply {
+                Some(Reply::Frame(frame)) => stream::receive(frame, &mut self.stream, sink, &self.socket)?,
+                Some(Reply::Exported(done)) => return Ok(done),
+                Some(Reply::Error { errno: libc::EBUSY, .. }) => return Err(Error::Errno(libc::EBUSY)),
+                Some(Reply::Error { message, .. }) => return Err(Error::Refused(message)),
+                Some(_) => return Err(self.odd()),
+                None => return Err(ended()),
+            }
+        }
+    }
+
     /// Waits at most `limit` for the daemon's process to end; whether it has.
     pub fn wait_for_end(&mut self, limit: Duration) -> Result<bool> {
         self.stream.get_ref().set_read_timeout(Some(limit)).context("set up", &self.socket)?;
@@ -135,9 +156,7 @@ impl Client {
                 Some(reply) => return Ok(reply),
                 None => {
                     written.context("write to", &self.socket)?;
-                    return Err(Error::Refused(
-                        "the daemon ended before it answered; see ckptfs.log in the store".into(),
-                    ));
+                    return Err(ended());
                 }
             }
         }
@@ -148,11 +167,16 @@ impl Client {
     }
 }
 
+fn ended() -> Error {
+    Error::Refused("the daemon ended before it answered; see ckptfs.log in the store".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::control::protocol::{Handler, Leave};
     use crate::control::server::Server;
+    use crate::engine::history::export::Event;
     use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
     use std::sync::{Arc, Mutex};
@@ -187,6 +211,12 @@ mod tests {
         fn request_unmount(&self, how: Leave) -> Result<()> {
             self.note(&format!("unmount {how:?}"));
             if self.busy { Err(Error::Errno(libc::EBUSY)) } else { Ok(()) }
+        }
+        fn export(&self, export: &Export, sink: &mut dyn Sink) -> Result<Exported> {
+            let version = export.version.clone().ok_or(Error::Refused("no version is named".into()))?;
+            sink.take(Event::Total(8 << 20))?;
+            (0..8).try_for_each(|n| sink.take(Event::Data(&vec![n; 1 << 20])))?;
+            Ok(Exported { run: version, number: 7, files: 1, bytes: 8 << 20, damaged: Vec::new() })
         }
         fn execute(&self, command: Command, progress: &dyn Monitor) -> Result<Answer> {
             progress.begin("looking", 7);
@@ -224,6 +254,43 @@ mod tests {
         let said = client.execute(Command::PolicyGet { at: None }, &heard).unwrap_err().to_string();
         assert!(said.contains("PolicyGet"), "{said}");
         assert_eq!(client.status().unwrap().pid, 7);
+    }
+
+    #[derive(Default)]
+    struct Taken(u64, Option<u64>);
+    impl Sink for Taken {
+        fn take(&mut self, event: Event<'_>) -> Result<()> {
+            match event {
+                Event::Data(bytes) => self.0 += bytes.len() as u64,
+                event => assert_eq!(event, Event::Total(8 << 20)),
+            }
+            if self.1.is_some_and(|at_most| self.0 > at_most) {
+                Err(Error::Errno(libc::ENOSPC))
+            } else {
+                Ok(())
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_comes_whole_a_refusal_in_words_and_whoever_stops_taking_ends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let _server = Server::start(dir.path(), Arc::new(Fake::default())).unwrap();
+        let mut client = Client::connect(dir.path()).unwrap().unwrap();
+        let mut export =
+            Export { at: crate::command::Target::Only, version: Some("exp".into()), only: Vec::new() };
+        let mut taken = Taken::default();
+        assert_eq!(client.export(&export, &mut taken).unwrap().run, "exp");
+        assert_eq!(taken.0, 8 << 20);
+        export.version = None;
+        let said = client.export(&export, &mut Taken::default()).unwrap_err().to_string();
+        assert_eq!(said, "no version is named");
+        assert_eq!(client.status().unwrap().pid, 7, "the conversation goes on");
+        export.version = Some("exp".into());
+        let full = client.export(&export, &mut Taken(0, Some(2 << 20)));
+        assert!(matches!(full, Err(Error::Errno(libc::ENOSPC))));
+        drop(client);
+        assert_eq!(Client::connect(dir.path()).unwrap().unwrap().status().unwrap().pid, 7);
     }
 
     #[derive(Default)]

@@ -8,6 +8,7 @@ pub mod client;
 pub mod protocol;
 pub mod server;
 pub mod status;
+pub mod stream;
 
 pub use advice::advice;
 pub use protocol::{Handler, Leave};

@@ -10,9 +10,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::status::Status;
+use super::stream::Frame;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, Result};
-use crate::command::{Answer, COMMAND_BYTES_MAX, Command};
+use crate::command::{Answer, COMMAND_BYTES_MAX, Command, Export, Exported};
+use crate::engine::history::export::Sink;
 use crate::engine::reclaim::Reclaimed;
 
 /// The longest request, in bytes: a command, and what is around it.
@@ -44,6 +46,11 @@ pub enum Request {
         /// The command.
         command: Command,
     },
+    /// Hand out a version: frames, then what was handed out.
+    Export {
+        /// Which, and what of it.
+        export: Export,
+    },
     /// Give back all space that nothing needs, with progress.
     Gc {
         /// Only tell what would be done.
@@ -52,7 +59,7 @@ pub enum Request {
     },
 }
 
-/// What the daemon answers, one a line: `{"progress":{..}}` or `{"part":{..}}` any number of times, then one of the others.
+/// What the daemon answers, one a line: `{"progress":{..}}`, `{"part":{..}}` or `{"frame":{..}}` any number of times, then one of the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
@@ -72,6 +79,10 @@ pub enum Reply {
     },
     /// The answer to [`Request::Status`].
     Status(Box<Status>),
+    /// The next piece of a version.
+    Frame(Frame),
+    /// The end of a version that was handed out.
+    Exported(Exported),
     /// The answer to [`Request::Gc`].
     Reclaimed(Reclaimed),
     /// Done.
@@ -104,6 +115,8 @@ pub trait Handler: Send + Sync {
     fn reclaim(&self, dry_run: bool, progress: &dyn Monitor) -> Result<Reclaimed>;
     /// Takes the mount away and returns; `Daemon::serve` then makes everything durable and returns as well.
     fn request_unmount(&self, how: Leave) -> Result<()>;
+    /// Hands a version to `sink`.
+    fn export(&self, export: &Export, sink: &mut dyn Sink) -> Result<Exported>;
     /// Does what a command asks and answers it; progress in bytes, where it takes long.
     fn execute(&self, command: Command, progress: &dyn Monitor) -> Result<Answer>;
 }

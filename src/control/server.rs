@@ -20,9 +20,10 @@ use super::protocol::{
     self, ANSWER_BYTES_MAX, Handler, Leave, PART_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request,
 };
 use super::socket_path;
+use super::stream::Frames;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result};
-use crate::command::{Answer, Command};
+use crate::command::{Answer, Command, Export};
 
 /// Connections at once; more are closed.
 const CONNECTIONS_MAX: usize = 32;
@@ -32,6 +33,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 const REPLY_WAIT: Duration = Duration::from_secs(5);
 /// A command that takes longer says so this often.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
+/// A client that writes a version somewhere must take the next piece of it within this time.
+const PIECE_WAIT: Duration = Duration::from_secs(600);
 /// Progress lines come at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -165,6 +168,7 @@ fn answer(request: Request, to: &mut &UnixStream, shared: &Shared) -> io::Result
             Ok(done) => return protocol::write_line(to, &Reply::Reclaimed(done)),
             Err(error) => Err(error),
         },
+        Request::Export { export } => return hand_out(&export, to, handler.as_ref()),
         Request::Sync => handler.seal_all(&Lines::new(to)),
         Request::Command { command } => return execute(command, to, handler.as_ref()),
         Request::Unmount { wait } => {
@@ -203,6 +207,15 @@ fn execute(command: Command, to: &mut &UnixStream, handler: &dyn Handler) -> io:
         Ok(text) => send(&text, to),
         Err(error) => protocol::write_line(to, &Reply::from(&error)),
     }
+}
+
+/// Hands out a version, as fast as the client takes it.
+fn hand_out(export: &Export, to: &mut &UnixStream, handler: &dyn Handler) -> io::Result<()> {
+    to.set_write_timeout(Some(PIECE_WAIT))?;
+    let mut frames = Frames::new(*to);
+    let done = handler.export(export, &mut frames);
+    frames.finish(&done.map_or_else(|error| Reply::from(&error), Reply::Exported))?;
+    to.set_write_timeout(Some(REPLY_WAIT))
 }
 
 fn written(answer: &Answer) -> Result<String> {

@@ -16,6 +16,7 @@ pub mod hot_place;
 pub mod inspect;
 pub mod io;
 pub mod kept;
+pub mod kernel;
 pub mod layout;
 pub mod live;
 pub mod lock;
@@ -55,6 +56,7 @@ use crate::catalog::records::Content;
 use crate::hot::HotDir;
 use crate::hot::grave::Grave;
 use crate::namespace::Namespace;
+use crate::namespace::remove::Removed;
 use crate::pack::PackStore;
 use crate::seal::queue::SealQueue;
 use crate::seal::read_ahead::ReadPool;
@@ -130,6 +132,7 @@ pub struct Engine {
     cache: cache::HotCache,
     doubts: doubt::Doubts,
     kept: kept::KeptPages,
+    kernel: kernel::Told,
     /// Files whose quiet cannot be proved as long as this mount lives: they stay hot.
     unprovable: Mutex<HashSet<Ino>>,
     /// Files that were hot when the machine went down: their bytes are all there only if somebody had synced them. What
@@ -180,10 +183,15 @@ impl Engine {
 
     /// `EROFS` once the store is poisoned or being closed.
     pub fn check_writable(&self) -> Result<()> {
-        if self.closing.load(Ordering::Relaxed) {
+        if self.is_closing() {
             return Err(Error::Errno(libc::EROFS));
         }
         self.check_healthy()
+    }
+
+    /// Whether the store is being closed: long work ends.
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
     }
 
     /// `EROFS` once the store is poisoned.
@@ -263,6 +271,12 @@ impl Engine {
         self.check_writable()?;
         self.before_unlink(parent, name)?;
         let removed = self.ns.unlink(parent, name, |ino| self.live.is_held(ino))?;
+        self.removed(removed);
+        Ok(())
+    }
+
+    /// An inode has lost a name: what is kept beside its record follows.
+    fn removed(&self, removed: Removed) {
         if removed.inode.nlink == 0 {
             self.cache.remove(removed.inode.ino);
             self.queue.forget(removed.inode.ino);
@@ -273,7 +287,6 @@ impl Engine {
         if let Some((id, seq)) = removed.dropped {
             self.bury(id, seq);
         }
-        Ok(())
     }
 
     /// The kernel has dropped inode `ino`.

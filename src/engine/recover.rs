@@ -64,6 +64,7 @@ impl Engine {
             handles: Handles::default(),
             cache: cache::HotCache::default(),
             doubts: super::doubt::Doubts::new(ns_floor, !unclean),
+            kernel: super::kernel::Told::default(),
             kept: kept::KeptPages::default(),
             unprovable: Mutex::default(),
             hot_at_cut: Mutex::default(),

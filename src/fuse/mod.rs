@@ -9,6 +9,7 @@ mod dirs;
 mod filesystem;
 mod history;
 mod mount;
+mod notify;
 pub mod session;
 mod slow;
 

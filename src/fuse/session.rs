@@ -14,6 +14,7 @@ use super::core::Core;
 use super::dirs::OpenDirs;
 use super::filesystem::Ckptfs;
 use super::mount;
+use super::notify;
 use super::slow::SlowLane;
 use crate::base::{Error, IoContext, Result};
 use crate::engine::Engine;
@@ -134,6 +135,7 @@ impl Mounted {
             )));
         }
         engine.set_passthrough(no_passthrough.is_none());
+        engine.set_kernel(Box::new(notify::Mounted(session.notifier())));
         Ok(Mounted { session, unmounter, no_passthrough })
     }
 

@@ -14,6 +14,7 @@ mod hot_files;
 pub mod link;
 pub mod lookup;
 pub mod orphan;
+pub mod place;
 pub mod readdir;
 pub mod remove;
 pub mod rename;

@@ -38,19 +38,30 @@ impl Namespace {
         inode.nlink = inode.nlink.saturating_sub(1);
         inode.ctime = now;
         self.lose_name(&mut inode, parent, name)?;
-        let mut hot = None;
+        let hot = self.nameless(&mut change, &inode, is_open)?;
+        let seq = change.commit(&mut naming)?;
+        Ok(Removed { inode, dropped: hot.map(|hot| (hot, seq)) })
+    }
+
+    /// What becomes of `inode`, which has lost a name: of one that has no other it stays as an orphan while it is open, or is
+    /// erased and remembered. Returns the hot file that nothing names any more.
+    pub(super) fn nameless(
+        &self,
+        change: &mut Change<'_>,
+        inode: &Inode,
+        is_open: impl FnOnce(Ino) -> bool,
+    ) -> Result<Option<HotId>> {
         if inode.nlink > 0 {
             change.put(inode.clone());
         } else if is_open(inode.ino) {
             change.put(inode.clone());
             change.op(keys::orphan(inode.ino), Some(Vec::new()));
         } else {
-            hot = inode.content().and_then(Content::hot);
-            change.erase(&inode)?;
+            change.erase(inode)?;
             self.ghosts.add(inode.clone());
+            return Ok(inode.content().and_then(Content::hot));
         }
-        let seq = change.commit(&mut naming)?;
-        Ok(Removed { inode, dropped: hot.map(|hot| (hot, seq)) })
+        Ok(None)
     }
 
     /// `inode` loses `name` in `parent`. If that was the one on record another takes its place, where one is found among

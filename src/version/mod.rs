@@ -5,10 +5,12 @@
 //! `provenance` (with `git`, `git_tree` and `reach`) reads the writer's process and its work tree, and never a ckptfs
 //! mount; `trees` reads packs.
 
+pub mod chosen;
 mod git;
 mod git_index;
 mod git_tree;
 mod glob;
+pub mod import;
 pub mod marker;
 pub mod names;
 pub mod provenance;

@@ -61,6 +61,24 @@ pub struct Run {
     pub kept_at: Option<i64>,
 }
 
+/// Where a version comes from that no save has made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Origin {
+    /// A version of another run.
+    Clone {
+        /// The path of that run then.
+        run: String,
+        /// The number of the version.
+        number: u32,
+    },
+    /// A checkpoint from outside of the mount.
+    Import {
+        /// Its path.
+        source: String,
+    },
+}
+
 /// Why a version is about to go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expired {
@@ -79,7 +97,8 @@ pub struct Version {
     pub number: u32,
     /// The moment, seconds since 1970 and nanoseconds.
     pub time: (i64, u32),
-    /// What made it: the name of a marker, `quiet`, `overwrite`, `delete`, `snapshot`, `unmount`, `restore`.
+    /// What made it: the name of a marker, `quiet`, `overwrite`, `delete`, `snapshot`, `unmount`, `restore`, `clone`,
+    /// `import`.
     pub trigger: String,
     /// The run's path at that moment.
     #[serde(deserialize_with = "path_down")]
@@ -123,6 +142,9 @@ pub struct Version {
     /// Who wrote it.
     #[serde(default)]
     pub provenance: Option<Provenance>,
+    /// Where it comes from, if no save has made it.
+    #[serde(default)]
+    pub origin: Option<Origin>,
     /// Set when it is about to go.
     #[serde(default)]
     pub expired: Option<Expired>,
@@ -156,6 +178,8 @@ pub struct Pending {
     pub boot: String,
     /// Who wrote what it was taken for.
     pub provenance: Option<Provenance>,
+    /// As in [`Version::origin`].
+    pub origin: Option<Origin>,
 }
 
 /// The text of a path that stays below the mount: what is restored by it, or looked up, cannot be elsewhere.

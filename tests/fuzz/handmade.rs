@@ -130,6 +130,7 @@ fn version(path: &str) -> Version {
         pinned: true,
         kept_for_ever: false,
         provenance: None,
+        origin: None,
         expired: Some(Expired { at: 5, by_hand: true, why: "by hand".into() }),
     }
 }

@@ -316,6 +316,7 @@ fn describe(
         pinned: false,
         kept_for_ever: false,
         provenance: about.provenance,
+        origin: about.origin,
         expired: None,
     }
 }

@@ -21,7 +21,8 @@ const TRAINER_STATE_MAX: u64 = 16 << 20;
 /// Reasons that are recorded.
 const REASONS_MAX: usize = 8;
 /// Triggers that are no marker: nothing has said that a save is finished.
-const UNMARKED: [&str; 7] = ["quiet", "next-save", "overwrite", "delete", "snapshot", "unmount", "restore"];
+const UNMARKED: [&str; 9] =
+    ["quiet", "next-save", "overwrite", "delete", "snapshot", "unmount", "restore", "clone", "import"];
 
 /// Whether a version can be resumed from, and why not.
 #[derive(Debug)]

@@ -44,12 +44,16 @@ impl Engine {
     ///
     /// `dir` becomes a run if it is none. `EEXIST` when another version of it has the tag.
     pub fn snapshot_now(&self, dir: Ino, trigger: &str, tag: Option<String>) -> Result<(RunId, Version)> {
+        self.snapshot_as(dir, Wanted { tag, always: true, ..Wanted::by(trigger) })
+    }
+
+    /// [`snapshot_now`](Self::snapshot_now) of the version that is wanted.
+    pub(super) fn snapshot_as(&self, dir: Ino, wanted: Wanted) -> Result<(RunId, Version)> {
         self.check_writable()?;
-        if let (Some((run, _)), Some(tag)) = (self.run_at(dir), &tag) {
+        if let (Some((run, _)), Some(tag)) = (self.run_at(dir), &wanted.tag) {
             self.check_tag_free(run, tag)?;
         }
         let _waiting = self.history.waiting();
-        let wanted = Wanted { trigger: trigger.to_owned(), tag, always: true };
         let Some(id) = self.begin_version(dir, wanted)? else { return Err(Error::Errno(libc::EOPNOTSUPP)) };
         match self.history.wait_made(id)? {
             Made::Version(run, version) => {

@@ -12,15 +12,18 @@ mod borders;
 pub mod browse;
 pub mod build;
 mod burst;
+pub mod export;
 mod facts;
 mod guard;
 pub mod hand;
+pub mod import;
 pub mod inside;
 mod judge;
 pub mod manage;
 mod names;
 mod protect;
 mod resolve;
+pub mod restore;
 pub mod runs;
 mod trigger;
 mod walk;
@@ -113,6 +116,8 @@ pub(super) struct History {
     policy: Mutex<Policy>,
     /// Held while the record of a version changes.
     changing: Mutex<()>,
+    /// Held while a version is brought back.
+    restoring: Mutex<()>,
     /// What became of moments that somebody waits for.
     results: Mutex<HashMap<SnapshotId, build::Made>>,
     stopped: AtomicBool,
@@ -164,6 +169,7 @@ impl History {
             in_use: Mutex::default(),
             policy: Mutex::new(options.policy.clone()),
             changing: Mutex::default(),
+            restoring: Mutex::default(),
             results: Mutex::default(),
             stopped: AtomicBool::new(false),
         })

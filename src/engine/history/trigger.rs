@@ -14,7 +14,7 @@ use crate::base::{Error, Result};
 use crate::catalog::keys::{Ino, SnapshotId};
 use crate::catalog::records::Inode;
 use crate::version::names::is_temporary;
-use crate::version::record::{self, Pending};
+use crate::version::record::{self, Origin, Pending};
 
 /// How often files are sorted into runs when all runs are to be settled at once.
 const SETTLE_ROUNDS_MAX: usize = 16;
@@ -28,6 +28,10 @@ pub(super) struct Wanted {
     pub(super) tag: Option<String>,
     /// Make it even when no checkpoint content is new.
     pub(super) always: bool,
+    /// Where it comes from, if no save has made it.
+    pub(super) origin: Option<Origin>,
+    /// The time that it gets; `None` = now.
+    pub(super) time: Option<Time>,
 }
 
 impl Wanted {
@@ -53,7 +57,7 @@ impl Engine {
         }
         let taken = self.fresh_below(dir, is_settled(&wanted.trigger))?;
         let newest = taken.iter().filter(|(_, fresh)| fresh.pid != 0).max_by_key(|(_, fresh)| fresh.order);
-        let now = Time::now();
+        let now = wanted.time.unwrap_or_else(Time::now);
         let about = Pending {
             trigger: wanted.trigger,
             time: (now.secs, now.nanos),
@@ -61,6 +65,7 @@ impl Engine {
             always: wanted.always,
             boot: self.boot.clone(),
             provenance: newest.and_then(|(_, fresh)| self.history.writers.of(fresh.pid)),
+            origin: wanted.origin,
         };
         let snapshot = self.ns.begin_snapshot(dir, record::encode(&about))?;
         fault::reached(Point::VersionBegun);
@@ -182,7 +187,7 @@ impl Engine {
         dir: Ino,
         tag: Option<String>,
     ) -> Result<Option<SnapshotId>> {
-        self.begin_version(dir, Wanted { trigger: "manual".to_owned(), tag, always: true })
+        self.begin_version(dir, Wanted { tag, always: true, ..Wanted::by("manual") })
     }
 
     /// Begins a version of every run that has something new, as made by `trigger`.

@@ -9,6 +9,7 @@ use super::super::Engine;
 use super::super::sealer::Packed;
 use super::judge::Judged;
 use super::resolve::Resolved;
+use crate::base::clock::Time;
 use crate::base::id::ChunkId;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{HotId, Ino};
@@ -69,8 +70,8 @@ pub(super) struct Walk<'a> {
     pub(super) patience: u32,
     /// What could not be taken, in words.
     pub(super) missing: Vec<String>,
-    /// Hard links are resolved once.
-    links: HashMap<Ino, tree::Body>,
+    /// Hard links are resolved once: what they are, and the time that their hot file has.
+    links: HashMap<Ino, (tree::Body, Time)>,
 }
 
 /// A directory whose entries are being gone through.
@@ -183,13 +184,14 @@ impl<'a> Walk<'a> {
     }
 
     fn file(&mut self, inode: &mut Inode, dir: Ino, path: Vec<Vec<u8>>) -> Result<tree::Body> {
-        if let Some(body) = self.links.get(&inode.ino) {
+        if let Some((body, mtime)) = self.links.get(&inode.ino) {
+            inode.mtime = *mtime;
             return Ok(body.clone());
         }
         let resolved = self.resolve(inode, dir, &path.join(&b'/'))?;
         let body = self.body(inode, dir, path, &resolved)?;
         if inode.nlink > 1 {
-            self.links.insert(inode.ino, body.clone());
+            self.links.insert(inode.ino, (body.clone(), inode.mtime));
         }
         Ok(body)
     }
@@ -218,8 +220,11 @@ impl<'a> Walk<'a> {
 
     /// Whether the file at `path`, which is empty, is a save that was cut off before its first byte: it was a checkpoint in
     /// the version before, or is new and named as one. The number of the format that it had, 0 = of none yet. What has been
-    /// empty all along is somebody's placeholder, and spoils nothing.
+    /// empty all along is somebody's placeholder, and spoils nothing; nor does one that has a temporary name yet.
     fn emptied(&self, path: &[Vec<u8>]) -> Result<Option<u8>> {
+        if is_temporary_path(path) {
+            return Ok(None);
+        }
         let before = match &self.known.top {
             Some(top) => Trees::new(&self.engine.packs).walk(top.clone(), path)?,
             None => None,
