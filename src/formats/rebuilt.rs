@@ -123,7 +123,7 @@ impl Walk<'_> {
             self.place(place, *arg);
         }
         if let Some(state) = self.tree.state(id) {
-            self.visit(state);
+            self.states(state).into_iter().for_each(|state| self.visit(state));
         }
         self.items(id);
     }
@@ -142,12 +142,24 @@ impl Walk<'_> {
     /// A tensor whose numbers are another's, which is a part of it.
     fn wrapper(&mut self, whole: Id, state: Id) {
         let (tree, first) = (self.tree, self.found.len());
-        self.spend(tree.pairs(state).len());
-        let Some(local) = tree.get(state, "_local_tensor") else { return self.visit(state) };
-        self.visit(local);
+        let states = self.states(state);
+        self.spend(states.iter().map(|state| tree.pairs(*state).len()).sum());
+        match states.iter().find_map(|state| tree.get(*state, "_local_tensor")) {
+            Some(local) => self.visit(local),
+            None => return states.into_iter().for_each(|state| self.visit(state)),
+        }
         let whole = sides(tree, whole);
         for row in self.found.iter_mut().skip(first) {
             row.global_shape.clone_from(&whole);
+        }
+    }
+
+    /// The dicts of a state: an object with slots has a pair of them, the first of which may be none.
+    fn states(&self, state: Id) -> Vec<Id> {
+        let is_dict = |id: Id| matches!(self.tree.node(id), Node::Dict(_));
+        match self.tree.row(state) {
+            [plain, slots] if is_dict(*slots) => vec![*plain, *slots],
+            _ => vec![state],
         }
     }
 
@@ -285,12 +297,17 @@ mod tests {
     use crate::formats::samples::Bytes;
 
     /// A tensor of two floats in the storage `0`.
-    const TENSOR: &[u8] = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\00X\x03\0\0\0cpuK\x02tQK\0K\x02\x85K\x01\x85\x89Nt";
+    const TENSOR: &[u8] = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x02tQK\0K\x02\x85K\x01\x85\x89Nt";
 
     fn found(pickle: &[u8]) -> Vec<Described> {
         let tree = pickle::read(&mut Reader::new(&Bytes::new(pickle), 0, u64::MAX), Limits::TABLE).unwrap();
         assert_eq!(tree.ended, pickle::Ended::Stop);
         described(&tree, &HashMap::from([("0".to_owned(), (100, 8))]), true)
+    }
+
+    /// Where `part` begins last.
+    fn at(pickle: &[u8], part: &[u8]) -> usize {
+        pickle.windows(part.len()).rposition(|window| window == part).unwrap()
     }
 
     fn names(pickle: &[u8]) -> Vec<String> {
@@ -327,6 +344,14 @@ mod tests {
             b"RstR.",
         ]
         .concat();
+        // What has slots has a pair of states.
+        let slots = [
+            &pickle[..at(&pickle, b"}X")],
+            b"N",
+            &pickle[at(&pickle, b"}X")..at(&pickle, b"tR.")],
+            b"\x86tR.",
+        ];
+        assert_eq!(found(&slots.concat()), found(&pickle));
         let rows = found(&pickle);
         assert_eq!((rows.len(), rows[0].shape.as_slice()), (1, &[2][..]));
         assert_eq!((rows[0].name.as_str(), rows[0].global_shape.as_deref()), ("", Some(&[4][..])));
