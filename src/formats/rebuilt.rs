@@ -14,7 +14,7 @@ use super::{dtype, torch};
 /// The deepest nesting that is followed.
 const DEPTH_MAX: usize = 64;
 /// Values that are looked at.
-const STEPS_MAX: usize = 1 << 23;
+const STEPS_MAX: usize = 1 << 22;
 /// All names together, in bytes.
 const NAMES_MAX: usize = 64 << 20;
 /// A single name beyond this, in bytes, is not followed.

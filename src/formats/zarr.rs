@@ -69,25 +69,11 @@ fn parse<T: for<'de> Deserialize<'de>>(json: &dyn Source) -> Result<Option<T>, F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Result;
-    use crate::formats::samples::Bytes;
+    use crate::formats::samples::{Bytes, One};
     use crate::formats::{Format, describe};
 
-    struct Beside(&'static str, &'static str);
-
-    impl Siblings for Beside {
-        fn len_of(&self, _: &[u8]) -> Result<Option<u64>> {
-            Ok(None)
-        }
-
-        fn open(&self, name: &[u8]) -> Result<Option<Box<dyn Source + '_>>> {
-            Ok((name == self.0.as_bytes())
-                .then(|| Box::new(Bytes::new(self.1.as_bytes())) as Box<dyn Source>))
-        }
-    }
-
     fn said(name: &'static str, json: &'static str) -> Vec<Described> {
-        describe(Format::OrbaxData, b"w/0.0", &Bytes::new(vec![7; 30]), &Beside(name, json)).unwrap()
+        describe(Format::OrbaxData, b"w/0.0", &Bytes::new(vec![7; 30]), &One(name, json.into())).unwrap()
     }
 
     #[test]
