@@ -14,7 +14,7 @@ use super::{dtype, torch};
 /// The deepest nesting that is followed.
 const DEPTH_MAX: usize = 64;
 /// Values that are looked at.
-const STEPS_MAX: usize = 1 << 22;
+const STEPS_MAX: usize = 1 << 23;
 /// All names together, in bytes.
 const NAMES_MAX: usize = 64 << 20;
 /// A single name beyond this, in bytes, is not followed.
@@ -88,6 +88,9 @@ impl Walk<'_> {
                     // A tensor that is made of others, such as a shard of one: they are its state.
                     (Some((_, "_rebuild_wrapper_subclass")), [_, _, whole, ..]) => {
                         self.wrapper(*whole, *state)
+                    }
+                    (Some((_, "_rebuild_parameter" | "_rebuild_parameter_with_state")), [data, ..]) => {
+                        self.visit(*data);
                     }
                     (Some((_, function)), args) => drop(self.tensor(function, args)),
                     _ => {}
