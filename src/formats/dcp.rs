@@ -11,7 +11,7 @@ use super::tensors::{TENSORS_MAX, Tensor};
 use super::{Siblings, Source, torch, zip};
 
 /// An object with more fields than this is not such a place; it bounds the search through all objects.
-const FIELDS_MAX: usize = 64;
+pub(super) const FIELDS_MAX: usize = 64;
 
 /// Checks the pickle and that each file that it names is there and long enough.
 pub(super) fn check(source: &dyn Source, siblings: &dyn Siblings) -> Result<(), Fault> {

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::base::Result;
 
+/// The most sides that a tensor has; numpy's own limit.
+pub(super) const SIDES_MAX: usize = 64;
+
 /// One tensor, as the file's own table, or the table beside it, describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Described {

@@ -1,6 +1,6 @@
 //! What the tables of the libraries' files say for people, held against what was saved.
 
-use super::samples::{Beside, Bytes, alone, fixture};
+use super::samples::{Bytes, One, alone, fixture};
 use super::{Described, Format, Siblings, Source, describe, recognise};
 
 fn rows(name: &str) -> Vec<Described> {
@@ -151,7 +151,7 @@ fn an_optimizers_state_and_what_lightning_saves_have_their_paths() {
 #[test]
 fn tensorflow_tells_its_variables_by_the_index_beside() {
     let name = "ckpt-5.data-00000-of-00001";
-    let found = of_bytes(name, fixture(name), &Beside(vec![("ckpt-5.index", 241)]));
+    let found = of_bytes(name, fixture(name), &One("ckpt-5.index", fixture("ckpt-5.index")));
     let wanted = [
         "step/.ATTRIBUTES/VARIABLE_VALUE i32 []",
         "w/.ATTRIBUTES/VARIABLE_VALUE f32 [2]",
@@ -180,22 +180,14 @@ fn hdf5_and_keras_tell_each_dataset() {
     assert_eq!(values("types.h5", &found), [vec![0, 0x3c, 0, 0x40], vec![1, 0], seven]);
 }
 
-/// One file beside, `.metadata`.
-struct Metadata(Vec<u8>);
-
-impl Siblings for Metadata {
-    fn len_of(&self, _: &[u8]) -> crate::base::Result<Option<u64>> {
-        Ok(None)
-    }
-
-    fn open(&self, name: &[u8]) -> crate::base::Result<Option<Box<dyn Source + '_>>> {
-        Ok((name == b".metadata").then(|| Box::new(Bytes::new(&self.0[..])) as Box<dyn Source>))
-    }
+/// Metadata beside.
+fn metadata(name: &str) -> One {
+    One(".metadata", fixture(name))
 }
 
 #[test]
 fn a_distributed_checkpoint_tells_shards_by_the_metadata_beside() {
-    let (name, metadata) = ("__1_0.distcp", Metadata(fixture("sharded.metadata")));
+    let (name, metadata) = ("__1_0.distcp", metadata("sharded.metadata"));
     let found = of_bytes(name, fixture(name), &metadata);
     assert_eq!(lines(&found), ["model.w f32 [2, 2] of [4, 2]"]);
     assert_eq!(values(name, &found), [floats(&[4.0, 5.0, 6.0, 7.0])]);
@@ -203,7 +195,7 @@ fn a_distributed_checkpoint_tells_shards_by_the_metadata_beside() {
     assert_eq!(lines(&alone), [" f32 [2, 2]"], "without metadata there is no name");
     assert_eq!(alone[0].parts, found[0].parts);
     assert_eq!(of_bytes("__7_0.distcp", fixture(name), &metadata), [], "not a file that the metadata name");
-    let other = of_bytes("__0_0.distcp", fixture("__0_0.distcp"), &Metadata(fixture("dcp.metadata")));
+    let other = of_bytes("__0_0.distcp", fixture("__0_0.distcp"), &One(".metadata", fixture("dcp.metadata")));
     assert_eq!(lines(&other), ["w f32 [4]"]);
 }
 
@@ -211,8 +203,7 @@ fn a_distributed_checkpoint_tells_shards_by_the_metadata_beside() {
 fn a_shard_that_is_compressed_is_told_by_the_metadata_alone() {
     let packed = vec![7; fixture("__1_0.distcp").len()];
     let source = Bytes::new(packed);
-    let metadata = Metadata(fixture("sharded.metadata"));
-    let found = describe(Format::DcpData, b"__1_0.distcp", &source, &metadata).unwrap();
+    let found = describe(Format::DcpData, b"__1_0.distcp", &source, &metadata("sharded.metadata")).unwrap();
     assert_eq!(lines(&found), ["model.w f32 [2, 2] of [4, 2] encoded"]);
     assert_eq!(found[0].parts, [(0, source.len())]);
 }

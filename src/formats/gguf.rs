@@ -243,7 +243,8 @@ fn width(kind: u32) -> Result<u64, Stop> {
 mod tests {
     use super::*;
     use crate::base::bytes::Put;
-    use crate::formats::samples::Bytes;
+    use crate::formats::Format;
+    use crate::formats::samples::{Bytes, alone};
 
     fn text(out: &mut Vec<u8>, text: &str) {
         out.u64(text.len() as u64).raw(text.as_bytes());
@@ -274,6 +275,33 @@ mod tests {
         assert!((4..whole.len()).all(|len| check(&Bytes::new(&whole[..len])).is_err()));
         let padded = [&whole[..], &[0; 30]].concat();
         assert!(check(&Bytes::new(padded)).is_ok());
+    }
+
+    #[test]
+    fn the_table_tells_name_type_and_sides_the_last_of_which_are_neighbours() {
+        let whole = file();
+        let begin = whole.len() as u64 - 128;
+        let [row] = &describe(&Bytes::new(&whole[..])).map_err(|_| "invalid").unwrap()[..] else {
+            panic!("one tensor")
+        };
+        assert_eq!(
+            (row.name.as_str(), row.dtype.as_str(), &row.shape[..]),
+            ("blk.0.weight", "f32", &[8, 4][..])
+        );
+        assert_eq!(row.parts, [(begin, 128)]);
+        // Behind its name: the number of its sides, the sides, the type, the offset.
+        let name = whole.windows(12).position(|part| part == b"blk.0.weight").unwrap();
+        for len in 0..name + 12 + 4 + 16 + 4 + 8 {
+            assert!(describe(&Bytes::new(&whole[..len])).map_err(|_| "invalid").unwrap().is_empty(), "{len}");
+        }
+        let mut quantised = MAGIC.to_vec();
+        quantised.u32(3).u64(1).u64(0);
+        text(&mut quantised, "q");
+        quantised.u32(2).u64(256).u64(2).u32(12).u64(0);
+        quantised.resize(quantised.len().next_multiple_of(32) + 288, 7);
+        let row =
+            &crate::formats::describe(Format::Gguf, b"m.gguf", &Bytes::new(quantised), &alone()).unwrap()[0];
+        assert_eq!((row.dtype.as_str(), row.bytes(), row.encoded), ("q4_k", 288, true));
     }
 
     #[test]

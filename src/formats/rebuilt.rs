@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::describe::Described;
+use super::describe::{Described, SIDES_MAX};
 use super::pickle::{Id, Node, Tree};
 use super::tensors::TENSORS_MAX;
 use super::{dtype, torch};
@@ -69,8 +69,12 @@ impl Walk<'_> {
         self.way.pop();
     }
 
+    fn spend(&mut self, steps: usize) {
+        self.steps = self.steps.saturating_sub(steps);
+    }
+
     fn is_spent(&mut self) -> bool {
-        self.steps = self.steps.saturating_sub(1);
+        self.spend(1);
         self.steps == 0 || self.names < self.name.len() || self.found.len() >= TENSORS_MAX
     }
 
@@ -85,6 +89,9 @@ impl Walk<'_> {
                     (Some((_, "_rebuild_wrapper_subclass")), [_, _, whole, ..]) => {
                         self.wrapper(*whole, *state)
                     }
+                    (Some((_, "_rebuild_parameter" | "_rebuild_parameter_with_state")), [data, ..]) => {
+                        self.visit(*data);
+                    }
                     (Some((_, function)), args) => drop(self.tensor(function, args)),
                     _ => {}
                 }
@@ -96,7 +103,9 @@ impl Walk<'_> {
                 }
             }
             ("OrderedDict", [pairs]) if module == "collections" => {
-                for pair in self.tree.row(*pairs) {
+                let pairs = self.tree.row(*pairs);
+                self.spend(pairs.len());
+                for pair in pairs {
                     if let [key, value] = self.tree.row(*pair) {
                         self.key(*key, *value);
                     }
@@ -112,17 +121,19 @@ impl Walk<'_> {
 
     /// Whatever an object holds: what it was made of, its state, its items.
     fn object(&mut self, id: Id, args: &[Id]) {
+        self.spend(args.len());
         for (place, arg) in args.iter().enumerate() {
             self.place(place, *arg);
         }
         if let Some(state) = self.tree.state(id) {
-            self.visit(state);
+            self.states(state).into_iter().for_each(|state| self.visit(state));
         }
         self.items(id);
     }
 
     fn items(&mut self, id: Id) {
         let tree = self.tree;
+        self.spend(tree.row(id).len() + tree.pairs(id).len());
         for (place, item) in tree.row(id).iter().enumerate() {
             self.place(place, *item);
         }
@@ -134,11 +145,24 @@ impl Walk<'_> {
     /// A tensor whose numbers are another's, which is a part of it.
     fn wrapper(&mut self, whole: Id, state: Id) {
         let (tree, first) = (self.tree, self.found.len());
-        let Some(local) = tree.get(state, "_local_tensor") else { return self.visit(state) };
-        self.visit(local);
+        let states = self.states(state);
+        self.spend(states.iter().map(|state| tree.pairs(*state).len()).sum());
+        match states.iter().find_map(|state| tree.get(*state, "_local_tensor")) {
+            Some(local) => self.visit(local),
+            None => return states.into_iter().for_each(|state| self.visit(state)),
+        }
         let whole = sides(tree, whole);
         for row in self.found.iter_mut().skip(first) {
             row.global_shape.clone_from(&whole);
+        }
+    }
+
+    /// The dicts of a state: an object with slots has a pair of them, the first of which may be none.
+    fn states(&self, state: Id) -> Vec<Id> {
+        let is_dict = |id: Id| matches!(self.tree.node(id), Node::Dict(_));
+        match self.tree.row(state) {
+            [plain, slots] if is_dict(*slots) => vec![*plain, *slots],
+            _ => vec![state],
         }
     }
 
@@ -239,6 +263,7 @@ pub(super) fn sides(tree: &Tree, id: Id) -> Option<Vec<u64>> {
         Some(_) => return None,
         None => tree.row(id),
     };
+    let sides = Some(sides).filter(|sides| sides.len() <= SIDES_MAX)?;
     sides.iter().map(|side| u64::try_from(tree.int(*side)?).ok()).collect()
 }
 
@@ -263,4 +288,100 @@ fn is_contiguous(shape: &[u64], strides: &[u64]) -> bool {
             fits
         });
     shape.contains(&0) || shape.len() == strides.len() && in_order.all(|fits| fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::formats::pickle::{self, Limits};
+    use crate::formats::read::Reader;
+    use crate::formats::samples::Bytes;
+
+    /// A tensor of two floats in the storage `0`.
+    const TENSOR: &[u8] = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x02tQK\0K\x02\x85K\x01\x85\x89Nt";
+
+    fn found(pickle: &[u8]) -> Vec<Described> {
+        let tree = pickle::read(&mut Reader::new(&Bytes::new(pickle), 0, u64::MAX), Limits::TABLE).unwrap();
+        assert_eq!(tree.ended, pickle::Ended::Stop);
+        described(&tree, &HashMap::from([("0".to_owned(), (100, 8))]), true)
+    }
+
+    /// Where `part` begins last.
+    fn at(pickle: &[u8], part: &[u8]) -> usize {
+        pickle.windows(part.len()).rposition(|window| window == part).unwrap()
+    }
+
+    fn names(pickle: &[u8]) -> Vec<String> {
+        found(pickle).into_iter().map(|row| row.name).collect()
+    }
+
+    #[test]
+    fn each_way_to_a_tensor_is_a_name() {
+        let tensor = &[TENSOR, b"R"].concat()[..];
+        let bare = found(&[b"\x80\x02", tensor, b"."].concat());
+        let wanted =
+            Described { dtype: "f32".into(), shape: vec![2], parts: vec![(100, 8)], ..Described::default() };
+        assert_eq!(bare, [wanted]);
+        let dict = [b"\x80\x02}(X\x01\0\0\0a", tensor, b"q\x07K\x05h\x07X\x03\0\0\0b.c]h\x07au."].concat();
+        assert_eq!(names(&dict), ["a", "5", "b.c.0"]);
+        // As Python 2 wrote it: the items are an argument.
+        let ordered = [b"\x80\x02ccollections\nOrderedDict\n](X\x01\0\0\0w", tensor, b"\x86e\x85R."].concat();
+        assert_eq!(names(&ordered), ["w"]);
+        let module = [
+            b"\x80\x02cmy\nNet\n)\x81}(X\x08\0\0\0_modules}X\x02\0\0\0fccnn\nLinear\n)\x81}X\x0b\0\0\0_parameters}X\x01\0\0\0w",
+            tensor,
+            b"ssbsub.",
+        ]
+        .concat();
+        assert_eq!(names(&module), ["fc.w"]);
+    }
+
+    #[test]
+    fn a_shard_of_a_tensor_tells_the_shape_of_the_whole() {
+        let pickle = [
+            b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_wrapper_subclass\nN(NNK\x04\x85t",
+            &b"}X\x0d\0\0\0_local_tensor"[..],
+            TENSOR,
+            b"RstR.",
+        ]
+        .concat();
+        // What has slots has a pair of states.
+        let slots = [
+            &pickle[..at(&pickle, b"}X")],
+            b"N",
+            &pickle[at(&pickle, b"}X")..at(&pickle, b"tR.")],
+            b"\x86tR.",
+        ];
+        assert_eq!(found(&slots.concat()), found(&pickle));
+        let rows = found(&pickle);
+        assert_eq!((rows.len(), rows[0].shape.as_slice()), (1, &[2][..]));
+        assert_eq!((rows[0].name.as_str(), rows[0].global_shape.as_deref()), ("", Some(&[4][..])));
+    }
+
+    #[test]
+    fn what_does_not_fit_its_storage_has_no_bytes() {
+        let longer = [b"\x80\x02", &TENSOR[..TENSOR.len() - 9], b"K\x03\x85K\x01\x85\x89NtR."].concat();
+        let row = &found(&longer)[0];
+        assert_eq!((row.shape.as_slice(), row.parts.len()), (&[3][..], 0));
+    }
+
+    #[test]
+    fn a_value_that_holds_itself_and_one_met_a_billion_times_come_to_an_end() {
+        let tensor = &[TENSOR, b"R"].concat()[..];
+        let own = [b"\x80\x02]q\0(h\0", tensor, b"e."].concat();
+        assert_eq!(names(&own), ["1"]);
+        let begin = Instant::now();
+        let doubled: Vec<u8> =
+            (1..60_u8).flat_map(|n| [&b"h"[..], &[n - 1], b"h", &[n - 1], b"\x86q", &[n]].concat()).collect();
+        let laughs = [b"\x80\x02", tensor, b"q\0", &doubled, b"."].concat();
+        let rows = found(&laughs);
+        assert!(!rows.is_empty() && rows.len() <= TENSORS_MAX);
+        assert!(rows.iter().map(|row| row.name.len()).sum::<usize>() <= NAMES_MAX);
+        let long = [b"\x80\x02](", &b"K\x01".repeat(1 << 20)[..], b"eq\0](", &b"h\0".repeat(1 << 20), b"e."]
+            .concat();
+        assert_eq!(found(&long), []);
+        assert!(begin.elapsed() < Duration::from_secs(20), "took {:?}", begin.elapsed());
+    }
 }

@@ -11,6 +11,8 @@ use super::read::{Fault, Part, Reader};
 use super::tensors::TENSORS_MAX;
 use super::{Siblings, Source, dcp, dtype, pickle, rebuilt, torch};
 
+/// Chunks of one tensor that are searched for the one at a place, where the metadata do not say which it is.
+const CHUNKS_MAX: usize = 1024;
 /// All names together, in bytes.
 const NAMES_MAX: usize = 64 << 20;
 
@@ -53,7 +55,7 @@ fn named(tree: &Tree, name: &[u8], source: &dyn Source) -> Result<Vec<Described>
     let (mut end, mut names) = (0, 0);
     for place in places {
         // Disjoint: so all of them together cost no more than the file.
-        if place.offset < end || found.len() >= TENSORS_MAX {
+        if place.offset < end || place.len == 0 || found.len() >= TENSORS_MAX {
             continue;
         }
         end = place.offset.saturating_add(place.len);
@@ -85,6 +87,8 @@ struct Place<'a> {
     name: &'a str,
     /// Where in the whole tensor it begins.
     corner: Option<Vec<u64>>,
+    /// Which of the chunks of the tensor it is said to be.
+    index: Option<usize>,
     file: &'a str,
     offset: u64,
     len: u64,
@@ -115,6 +119,7 @@ impl<'a> Place<'a> {
         Some(Place {
             name: tree.text(of_state(tree, index, "fqn")?)?,
             corner: of_state(tree, index, "offset").and_then(|offset| rebuilt::sides(tree, offset)),
+            index: of_state(tree, index, "index").and_then(|id| usize::try_from(tree.int(id)?).ok()),
             file: tree.text(of_state(tree, info, "relative_path")?)?,
             offset: number("offset")?,
             len: number("length")?,
@@ -126,7 +131,8 @@ impl<'a> Place<'a> {
         let chunks = tree.row(of_state(tree, about, "chunks")?);
         let side = |chunk: Id, name| of_state(tree, chunk, name).and_then(|id| rebuilt::sides(tree, id));
         let is_it = |chunk: &&Id| self.corner.is_none() || side(**chunk, "offsets") == self.corner;
-        let chunk = chunks.iter().find(is_it)?;
+        let hinted = self.index.and_then(|index| chunks.get(index)).filter(is_it);
+        let chunk = hinted.or_else(|| chunks.iter().take(CHUNKS_MAX).find(is_it))?;
         // Of the properties the type comes first.
         let properties = tree.state(of_state(tree, about, "properties")?)?;
         let dtype = tree.row(properties).first().and_then(|dtype| tree.global(*dtype));
@@ -147,5 +153,5 @@ fn state(tree: &Tree, name: &str) -> Option<Id> {
 
 /// What an object keeps as `name`.
 fn of_state(tree: &Tree, object: Id, name: &str) -> Option<Id> {
-    tree.get(tree.state(object)?, name)
+    tree.get(tree.state(object).filter(|state| tree.pairs(*state).len() <= dcp::FIELDS_MAX)?, name)
 }

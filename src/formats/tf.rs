@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::describe::Described;
+use super::describe::{Described, SIDES_MAX};
 use super::protobuf::{self, Value};
 use super::read::{Fault, Reader, invalid, shown};
 use super::sstable;
@@ -56,7 +56,7 @@ pub(super) fn names_data(name: &[u8]) -> bool {
 /// The tensors of the data file `name`, by the index beside it.
 pub(super) fn tensors(name: &[u8], siblings: &dyn Siblings) -> Result<Vec<Tensor>, Fault> {
     let mut found = Vec::new();
-    each(name, siblings, &mut |key, _, (offset, len)| {
+    each(name, siblings, &mut |Entry { key, place: (offset, len), .. }| {
         if found.len() < TENSORS_MAX {
             found.push(Tensor { name: key.to_vec(), offset, len });
         }
@@ -67,22 +67,26 @@ pub(super) fn tensors(name: &[u8], siblings: &dyn Siblings) -> Result<Vec<Tensor
 /// The tensors of the data file `name` as the index beside it describes them.
 pub(super) fn describe(name: &[u8], siblings: &dyn Siblings) -> Result<Vec<Described>, Fault> {
     let mut found = Vec::new();
-    each(name, siblings, &mut |key, entry, place| {
+    each(name, siblings, &mut |Entry { key, value, place }| {
         if found.len() < TENSORS_MAX {
             let name = variable(key);
-            let (dtype, shape) = type_and_shape(entry);
+            let (dtype, shape) = type_and_shape(value);
             found.push(Described { name, dtype, shape, parts: vec![place], ..Described::default() });
         }
     })?;
     Ok(found)
 }
 
-/// Tells `tensor` the key, the entry, and offset and length of each tensor of the data file `name`.
-fn each(
-    name: &[u8],
-    siblings: &dyn Siblings,
-    tensor: &mut dyn FnMut(&[u8], &[u8], (u64, u64)),
-) -> Result<(), Fault> {
+/// One entry of an index.
+struct Entry<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    /// Offset and length of the tensor in its data file.
+    place: (u64, u64),
+}
+
+/// Tells `tensor` the entry of each tensor of the data file `name`.
+fn each(name: &[u8], siblings: &dyn Siblings, tensor: &mut dyn FnMut(Entry<'_>)) -> Result<(), Fault> {
     let Some((prefix, wanted)) = data_name(name) else { return Ok(()) };
     let Some(index) = siblings.open(&[prefix, b".index"].concat())? else { return Ok(()) };
     if index.len() > INDEX_MAX {
@@ -97,7 +101,7 @@ fn each(
         {
             // A few bytes may stand for a long key: what it shares with the one before is not written again.
             names = names.saturating_add(key.len());
-            tensor(key, value, (offset, len));
+            tensor(Entry { key, value, place: (offset, len) });
         }
         Ok(())
     })
@@ -124,6 +128,7 @@ fn type_and_shape(entry: &[u8]) -> (String, Vec<u64>) {
                     (2, Value::Bytes(side)) => Some(size_of(side)),
                     _ => None,
                 }));
+                shape.truncate(SIDES_MAX);
             }
             _ => {}
         }

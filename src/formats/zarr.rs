@@ -65,3 +65,35 @@ fn parse<T: for<'de> Deserialize<'de>>(json: &dyn Source) -> Result<Option<T>, F
     let bytes = read::at_most(json, 0, JSON_MAX)?;
     Ok(serde_json::from_slice(&bytes).ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::samples::{Bytes, One};
+    use crate::formats::{Format, describe};
+
+    fn said(name: &'static str, json: &'static str) -> Vec<Described> {
+        describe(Format::OrbaxData, b"w/0.0", &Bytes::new(vec![7; 30]), &One(name, json.into())).unwrap()
+    }
+
+    #[test]
+    fn a_chunk_is_told_by_the_file_of_its_array() {
+        // As Orbax writes it.
+        let second = r#"{"chunks":[8,4],"compressor":{"id":"zstd","level":1},"dtype":"<f4","shape":[16,4],"zarr_format":2}"#;
+        let chunk = Described {
+            dtype: "f32".into(),
+            shape: vec![8, 4],
+            global_shape: Some(vec![16, 4]),
+            parts: vec![(0, 30)],
+            encoded: true,
+            ..Described::default()
+        };
+        assert_eq!(said(".zarray", second), [chunk]);
+        let third = r#"{"chunk_grid":{"configuration":{"chunk_shape":[]},"name":"regular"},"data_type":"bfloat16","shape":[],"zarr_format":3}"#;
+        let [scalar] = &said("zarr.json", third)[..] else { panic!("one chunk") };
+        assert_eq!((scalar.dtype.as_str(), scalar.shape.len(), &scalar.global_shape), ("bf16", 0, &None));
+        for (name, json) in [("other", second), (".zarray", "{"), (".zarray", third), ("zarr.json", "[1]")] {
+            assert_eq!(said(name, json), [], "{name} {json}");
+        }
+    }
+}

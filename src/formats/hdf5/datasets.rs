@@ -166,3 +166,38 @@ impl Dataset {
         self.runs.iter().map(len).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A dataset of `i16` in chunks of which one lies at each place, 100 bytes apart.
+    fn described(shape: &[u64], chunk: &[u64], places: &[&[u64]]) -> Described {
+        let len = 2 * chunk.iter().product::<u64>();
+        let runs = (0..).zip(places).map(|(n, place)| Run { offset: 100 * n, len, place: place.to_vec() });
+        let (shape, chunk, runs) = (shape.to_vec(), chunk.to_vec(), runs.collect());
+        Dataset { path: Vec::new(), dtype: "i16".into(), shape, native: true, chunk, runs }.described()
+    }
+
+    #[test]
+    fn chunks_of_whole_rows_are_told_in_order_and_the_last_without_what_is_beyond_the_dataset() {
+        let rows = described(&[3, 2], &[2, 2], &[&[2, 0], &[0, 0]]);
+        assert_eq!((rows.parts, rows.encoded), (vec![(100, 8), (0, 4)], false));
+        let line = described(&[5], &[2], &[&[0], &[2], &[4]]);
+        assert_eq!((line.parts, line.encoded), (vec![(0, 4), (100, 4), (200, 2)], false));
+        let planes = described(&[2, 3, 4], &[1, 2, 4], &[&[0, 0, 0], &[0, 2, 0], &[1, 0, 0], &[1, 2, 0]]);
+        let lens: Vec<u64> = planes.parts.iter().map(|(_, len)| *len).collect();
+        assert_eq!((lens, planes.encoded), (vec![16, 8, 16, 8], false));
+    }
+
+    #[test]
+    fn tiles_and_what_a_writer_left_out_are_encoded() {
+        let tiles = described(&[2, 4], &[2, 2], &[&[0, 0], &[0, 2]]);
+        assert_eq!((tiles.parts, tiles.encoded), (vec![(0, 8), (100, 8)], true));
+        let beyond = described(&[2, 2], &[2, 2], &[&[4, 0]]);
+        assert_eq!((beyond.parts, beyond.encoded), (vec![(0, 8)], true));
+        let mut missing = described(&[4, 2], &[2, 2], &[&[0, 0]]);
+        missing.settle(1000);
+        assert!(missing.encoded, "half of it is not there");
+    }
+}
