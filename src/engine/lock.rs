@@ -1,8 +1,9 @@
 //! One daemon a store: an flock on `lock`, whose content names the holder.
 //!
 //! Invariant: whoever holds the flock owns every file of the store. The content is written after the lock is taken, is
-//! only for people, and means nothing without the lock: a killed daemon leaves it behind, and the kernel has freed its
-//! lock. Order: open, lock, write the holder. A daemon that is just ending is waited for; one that stays is named.
+//! only for people, and locks nothing: a killed daemon leaves it behind, and the kernel has freed its lock. Order: open,
+//! lock, tell who left it behind, write the holder; emptied, then freed. A daemon that is just ending is waited for; one
+//! that stays is named.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -50,9 +51,18 @@ impl Holder {
 /// The lock of a store; freed when it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct StoreLock {
-    // Held only for its flock.
-    _file: File,
+    file: File,
     holder: Holder,
+    left_by: Option<Holder>,
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        if let Err(error) = self.file.set_len(0) {
+            // The next one takes this for a killed daemon, and recovers as it would anyway.
+            tracing::debug!("cannot empty the lock file: {error}");
+        }
+    }
 }
 
 impl StoreLock {
@@ -67,10 +77,19 @@ impl StoreLock {
             }
             std::thread::sleep(POLL);
         }
+        let left_by = read_holder(path);
+        if let Some(left) = &left_by {
+            tracing::warn!("{}", explain_left(path, left));
+        }
         let text = serde_json::to_string(&holder).map_err(std::io::Error::from).context("describe", path)?;
         file.set_len(0).context("truncate", path)?;
         writeln!(file, "{text}").context("write", path)?;
-        Ok(StoreLock { _file: file, holder })
+        Ok(StoreLock { file, holder, left_by })
+    }
+
+    /// Who had the store last and ended without closing it: killed, or its machine went down.
+    pub fn left_by(&self) -> Option<&Holder> {
+        self.left_by.as_ref()
     }
 
     /// What the lock file says.
@@ -121,6 +140,20 @@ fn patience(holder: Option<&Holder>) -> Duration {
     if leaving { ENDING_WAIT } else { GLANCE_WAIT }
 }
 
+/// What a lock that nobody holds any more tells.
+fn explain_left(path: &Path, left: &Holder) -> String {
+    let Holder { host, pid, since, .. } = left;
+    let store = path.parent().unwrap_or(path).display();
+    let told = format!("store {store} was not closed by pid {pid} on host {host}, which opened it at {since}");
+    if *host == machine::host() {
+        return format!("{told}; that process has ended, and what it left is recovered");
+    }
+    format!(
+        "{told}; it holds no lock any more, so what it left is recovered; if it still runs, this disk does not pass locks on \
+         between hosts: stop one of the two at once"
+    )
+}
+
 fn in_use(path: &Path, holder: Option<Holder>) -> Error {
     let store = path.parent().unwrap_or(path).display();
     Error::Refused(match holder {
@@ -128,9 +161,9 @@ fn in_use(path: &Path, holder: Option<Holder>) -> Error {
             "store {store} is in use by a ckptfs command, pid {pid} on host {host}; try again when it has ended"
         ),
         Some(Holder { host, pid, mountpoint, .. }) => {
-            let at = mountpoint.display();
+            let (at, there) = (mountpoint.display(), if host == machine::host() { "" } else { " there" });
             format!(
-                "store {store} is in use by pid {pid} on host {host}, mounted at {at}; unmount it with: ckptfs unmount {at}"
+                "store {store} is in use by pid {pid} on host {host}, mounted at {at}; unmount it{there} with: ckptfs unmount {at}"
             )
         }
         None => format!(
@@ -154,7 +187,7 @@ mod tests {
         let path = dir.path().join("lock");
         let lock = StoreLock::acquire(&path, holder_elsewhere()).unwrap();
         let said = StoreLock::acquire(&path, Holder::this_process(Path::new("/x"))).unwrap_err().to_string();
-        for part in ["pid 42", "other-host", "mounted at /mnt/runs;", "ckptfs unmount /mnt/runs"] {
+        for part in ["pid 42", "other-host", "mounted at /mnt/runs;", "there with: ckptfs unmount /mnt/runs"] {
             assert!(said.contains(part), "{said}");
         }
         assert_eq!(held_by(&path).unwrap(), Some(Some(holder_elsewhere())));
@@ -186,5 +219,22 @@ mod tests {
         std::fs::write(&path, b"").unwrap();
         assert!(StoreLock::acquire(&path, holder_elsewhere()).unwrap_err().to_string().contains("in use"));
         drop(lock);
+    }
+
+    #[test]
+    fn a_lock_left_behind_names_who_did_not_close_the_store_and_one_that_was_closed_names_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let here = Holder::this_process(Path::new("/x"));
+        for left in [holder_elsewhere(), here.clone()] {
+            std::fs::write(&path, serde_json::to_string(&left).unwrap()).unwrap();
+            let lock = StoreLock::acquire(&path, here.clone()).unwrap();
+            assert_eq!(lock.left_by(), Some(&left));
+            let said = explain_left(&path, &left);
+            assert!(said.contains(&format!("pid {} on host {}", left.pid, left.host)), "{said}");
+            assert_eq!(said.contains("stop one of the two"), left.host == "other-host", "{said}");
+            drop(lock);
+            assert_eq!(StoreLock::acquire(&path, here.clone()).unwrap().left_by(), None);
+        }
     }
 }
