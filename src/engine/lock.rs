@@ -2,11 +2,12 @@
 //!
 //! Invariant: whoever holds the flock owns every file of the store. The content is written after the lock is taken, is
 //! only for people, and locks nothing: a killed daemon leaves it behind, and the kernel has freed its lock. Order: open,
-//! lock, tell who left it behind, write the holder; emptied, then freed. A daemon that is just ending is waited for; one
+//! lock, tell who left it behind, write the holder; at the end say that it was closed, then free it. A daemon that is just ending is waited for; one
 //! that stays is named.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,9 @@ pub struct Holder {
     pub mountpoint: PathBuf,
     /// When it was locked, RFC 3339 UTC.
     pub since: String,
+    /// It has freed the lock by itself; a daemon that was killed has not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
 }
 
 impl Holder {
@@ -44,6 +48,7 @@ impl Holder {
             pid: std::process::id(),
             mountpoint: mountpoint.to_owned(),
             since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            closed: false,
         }
     }
 }
@@ -58,9 +63,10 @@ pub struct StoreLock {
 
 impl Drop for StoreLock {
     fn drop(&mut self) {
-        if let Err(error) = self.file.set_len(0) {
-            // The next one takes this for a killed daemon, and recovers as it would anyway.
-            tracing::debug!("cannot empty the lock file: {error}");
+        let holder = Holder { closed: true, ..self.holder.clone() };
+        if let Err(error) = describe(&self.file, &holder, Path::new("lock")) {
+            // The next one takes this for a killed daemon, and opens the store as it would anyway.
+            tracing::debug!("cannot say that the store is closed: {error}");
         }
     }
 }
@@ -68,7 +74,7 @@ impl Drop for StoreLock {
 impl StoreLock {
     /// Takes the lock file at `path` for `holder`. [`Error::Refused`] names who has it and how to end that.
     pub fn acquire(path: &Path, holder: Holder) -> Result<Self> {
-        let mut file = private::open_or_create(path, File::options().read(true).write(true))?;
+        let file = private::open_or_create(path, File::options().read(true).write(true))?;
         let start = Instant::now();
         while !try_lock(&file, path)? {
             let other = read_holder(path);
@@ -77,13 +83,11 @@ impl StoreLock {
             }
             std::thread::sleep(POLL);
         }
-        let left_by = read_holder(path);
+        let left_by = read_holder(path).filter(|holder| !holder.closed);
         if let Some(left) = &left_by {
             tracing::warn!("{}", explain_left(path, left));
         }
-        let text = serde_json::to_string(&holder).map_err(std::io::Error::from).context("describe", path)?;
-        file.set_len(0).context("truncate", path)?;
-        writeln!(file, "{text}").context("write", path)?;
+        describe(&file, &holder, path)?;
         Ok(StoreLock { file, holder, left_by })
     }
 
@@ -115,6 +119,13 @@ pub fn refuse_mounted(path: &Path) -> Result<()> {
     }
 }
 
+/// Writes `holder` into the lock `file`, whose `path` is for the message.
+fn describe(file: &File, holder: &Holder, path: &Path) -> Result<()> {
+    let text = serde_json::to_string(holder).map_err(std::io::Error::from).context("describe", path)? + "\n";
+    file.set_len(0).context("truncate", path)?;
+    file.write_all_at(text.as_bytes(), 0).context("write", path)
+}
+
 fn try_lock(file: &File, path: &Path) -> Result<bool> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -144,7 +155,8 @@ fn patience(holder: Option<&Holder>) -> Duration {
 fn explain_left(path: &Path, left: &Holder) -> String {
     let Holder { host, pid, since, .. } = left;
     let store = path.parent().unwrap_or(path).display();
-    let told = format!("store {store} was not closed by pid {pid} on host {host}, which opened it at {since}");
+    let told =
+        format!("store {store} was not closed by pid {pid} on host {host}, which opened it at {since}");
     if *host == machine::host() {
         return format!("{told}; that process has ended, and what it left is recovered");
     }
@@ -178,7 +190,13 @@ mod tests {
     use super::*;
 
     fn holder_elsewhere() -> Holder {
-        Holder { host: "other-host".into(), pid: 42, mountpoint: "/mnt/runs".into(), since: "then".into() }
+        Holder {
+            host: "other-host".into(),
+            pid: 42,
+            mountpoint: "/mnt/runs".into(),
+            since: "then".into(),
+            closed: false,
+        }
     }
 
     #[test]
@@ -187,7 +205,8 @@ mod tests {
         let path = dir.path().join("lock");
         let lock = StoreLock::acquire(&path, holder_elsewhere()).unwrap();
         let said = StoreLock::acquire(&path, Holder::this_process(Path::new("/x"))).unwrap_err().to_string();
-        for part in ["pid 42", "other-host", "mounted at /mnt/runs;", "there with: ckptfs unmount /mnt/runs"] {
+        for part in ["pid 42", "other-host", "mounted at /mnt/runs;", "there with: ckptfs unmount /mnt/runs"]
+        {
             assert!(said.contains(part), "{said}");
         }
         assert_eq!(held_by(&path).unwrap(), Some(Some(holder_elsewhere())));
@@ -234,6 +253,7 @@ mod tests {
             assert!(said.contains(&format!("pid {} on host {}", left.pid, left.host)), "{said}");
             assert_eq!(said.contains("stop one of the two"), left.host == "other-host", "{said}");
             drop(lock);
+            assert!(std::fs::read_to_string(&path).unwrap().ends_with("\"closed\":true}\n"));
             assert_eq!(StoreLock::acquire(&path, here.clone()).unwrap().left_by(), None);
         }
     }
