@@ -44,7 +44,7 @@ fn salvage(bytes: &[u8], why: Invalid, path: &Path) -> Salvaged {
         }
         match std::str::from_utf8(line) {
             Ok(line) if is_taken(&kept, line, path) => kept.push(line),
-            _ => lost.push(String::from_utf8_lossy(line).escape_debug().to_string()),
+            _ => lost.push(shown(line)),
         }
     }
     // Each is right, and together they may not be: what needs another setting that is lost goes too.
@@ -53,6 +53,12 @@ fn salvage(bytes: &[u8], why: Invalid, path: &Path) -> Salvaged {
     }
     let text = kept.iter().fold(template(), |text, line| format!("{text}\n{line}\n"));
     Salvaged { why, text, kept: kept.len(), lost }
+}
+
+/// A line as it can be shown on a terminal.
+fn shown(line: &[u8]) -> String {
+    let safe = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
+    String::from_utf8_lossy(line).chars().map(safe).collect()
 }
 
 /// Whether a file with the lines of `kept`, and then `line`, sets an option more.
