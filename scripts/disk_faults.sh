@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Breaks the disk below a store in the ways that disks break (unreadable, failing writes and flushes, read-only, full, at a quota) and
-# checks what a user of the mount sees, and that everything acknowledged is there once the disk works again.
+# Breaks the disk below a store in the ways that disks break (unreadable, failing writes and flushes, read-only, full, at
+# a quota) and checks what a user of the mount sees, and that everything acknowledged is there once the disk works again.
 #
 #   sudo scripts/disk_faults.sh [NAME]...   all cases without an argument; NAME chooses those whose name contains it
 #
