@@ -203,7 +203,12 @@ impl Place {
     fn options(&self) -> Outcome<MountOptions> {
         self.refuse_stranger()?;
         let mut options = MountOptions::default();
-        options.apply_file(&Layout::new(&self.store).config())?;
+        let config = Layout::new(&self.store).config();
+        match command {
+            // A damaged file is among what it finds.
+            Command::Check { .. } => options.apply_salvaged(&config)?,
+            _ => options.apply_file(&config)?,
+        }
         options.check()?;
         Ok(options)
     }

@@ -33,6 +33,8 @@ mod writers;
 #[cfg(test)]
 mod moment_tests;
 #[cfg(test)]
+mod resolve_tests;
+#[cfg(test)]
 mod stress_tests;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 //! A save that is answered too early fails in its middle, and nobody sees the writes of passthrough. So there is pressure
 //! as soon as the next save might not fit, and who opens a file for writing then waits until space was given back: slower
 //! saves instead of failed ones. When nothing more can be given back nobody waits, and what would not fit in the last
-//! reserve gets ENOSPC at open.
+//! reserve gets ENOSPC at open. A quota is not seen as free space, but by the journal, whose next segment is a reserve too:
+//! while there is no room for it, nobody is to take what deleting gives back.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -33,7 +34,10 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub(super) struct Saves {
     largest_bytes: u64,
+    /// When the versions on record were read last.
     known: Option<Instant>,
+    /// The largest of those that were made since that began.
+    since_bytes: u64,
 }
 
 impl Engine {
@@ -49,29 +53,40 @@ impl Engine {
         }
     }
 
-    /// Bytes that the largest of the last versions has added. What cannot be read counts as nothing.
+    /// Bytes that the largest of the last versions has added, as far as is known: opens wait for this answer.
     fn largest_save(&self) -> u64 {
-        let mut saves = self.reclaim.saves.lock();
-        if saves.known.is_none_or(|known| known.elapsed() >= KNOWN_FOR) {
-            let of_run = |id| {
-                let versions = self.versions(id).unwrap_or_default();
-                versions.iter().rev().take(LAST).map(|version| version.new_bytes).max().unwrap_or(0)
-            };
-            let largest = self.runs().into_iter().map(|(id, _)| of_run(id)).max().unwrap_or(0);
-            *saves = Saves { largest_bytes: largest, known: Some(Instant::now()) };
+        self.reclaim.saves.lock().largest_bytes
+    }
+
+    /// Reads the last versions of all runs, once in a while. What cannot be read counts as nothing.
+    pub(super) fn look_at_saves(&self) {
+        {
+            let mut saves = self.reclaim.saves.lock();
+            if saves.known.is_some_and(|known| known.elapsed() < KNOWN_FOR) {
+                return;
+            }
+            (saves.known, saves.since_bytes) = (Some(Instant::now()), 0);
         }
-        saves.largest_bytes
+        let of_run = |id| {
+            let versions = self.versions(id).unwrap_or_default();
+            versions.iter().rev().take(LAST).map(|version| version.new_bytes).max().unwrap_or(0)
+        };
+        let largest = self.runs().into_iter().map(|(id, _)| of_run(id)).max().unwrap_or(0);
+        let mut saves = self.reclaim.saves.lock();
+        saves.largest_bytes = largest.max(saves.since_bytes);
     }
 
     /// A version was made that added so many bytes.
     pub(in super::super) fn saved(&self, bytes: u64) {
         let mut saves = self.reclaim.saves.lock();
         saves.largest_bytes = saves.largest_bytes.max(bytes);
+        saves.since_bytes = saves.since_bytes.max(bytes);
     }
 
-    /// Whether less than `min_free` is free: who opens a file for writing should [`make room`](Self::make_room) first.
+    /// Whether less than `min_free` is free, or a quota is reached: who opens a file for writing should [`make room`](Self::make_room) first.
     pub fn is_short_of_room(&self) -> bool {
-        self.store_space().is_ok_and(|space| space.free < self.min_free(space))
+        let is_short = |space: StoreSpace| space.free < self.min_free(space);
+        self.ns.meta().is_short_of_room() || self.store_space().is_ok_and(is_short)
     }
 
     /// Waits, a bounded time, until space was given back or nothing more can be. ENOSPC when the last reserve is used up.
@@ -87,7 +102,9 @@ impl Engine {
         }
         self.reclaim.short.fetch_sub(1, Ordering::Relaxed);
         match self.store_space()?.free {
-            free if free < RESERVE_BYTES => Err(Error::Errno(libc::ENOSPC)),
+            free if free < RESERVE_BYTES || self.ns.meta().is_short_of_room() => {
+                Err(Error::Errno(libc::ENOSPC))
+            }
             _ => Ok(()),
         }
     }
@@ -111,6 +128,7 @@ mod tests {
         world.engine.shut_down(&world.workers, crate::engine::shutdown::End::Unused).unwrap();
         drop(world);
         let world = open_with(dir.path(), options(0));
+        world.engine.look_at_saves();
         assert!(world.engine.min_free(space) > 150 << 20, "known of the versions on record");
         world.engine.shut_down(&world.workers, crate::engine::shutdown::End::Unused).unwrap();
         drop(world);
