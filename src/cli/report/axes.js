@@ -4,7 +4,7 @@
 /** The axes by kind: `ticks(from, to, about)` and `text(value, step, first)`. */
 const AXES = {
     number: { ticks: (from, to, about) => spaced(from, to, decimalStep((to - from) / about)), text: value => digits(value) },
-    whole: { ticks: (from, to, about) => spaced(from, to, Math.max(1, decimalStep((to - from) / about))), text: value => shortCount(value) },
+    whole: { ticks: (from, to, about) => spaced(from, to, Math.max(1, decimalStep((to - from) / about))), text: shortCount },
     bytes: { ticks: (from, to, about) => spaced(from, to, 2 ** Math.ceil(Math.log2(Math.max(1, (to - from) / about)))), text: value => size(value).replace(".0 ", " ") },
     time: { ticks: timeTicks, text: timeText },
     log: { ticks: logTicks, text: value => digits(value) },
@@ -67,11 +67,10 @@ function timeText(at, step, first) {
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/** 1,500,000 as 1.5M, so that steps fit below an axis. */
-function shortCount(value) {
-    if (Math.abs(value) >= 1e9) return `${digits(value / 1e9)}G`;
-    if (Math.abs(value) >= 1e6) return `${digits(value / 1e6)}M`;
-    return Math.abs(value) >= 1e4 ? `${digits(value / 1e3)}k` : count(value);
+/** In thousands or millions where all ticks of the axis are, so that steps fit below it. */
+function shortCount(value, step) {
+    const [unit, name] = step % 1e6 === 0 ? [1e6, "M"] : step % 1e3 === 0 ? [1e3, "k"] : [1, ""];
+    return value === 0 ? "0" : count(value / unit) + name;
 }
 
 /** From values of an axis to pixels, and its ticks. One value alone gets room around it. */

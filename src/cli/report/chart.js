@@ -51,8 +51,18 @@ function scalesOf(spec, points, width) {
     const edge = Math.max(6, spec.bars ? (plot.right - left) / (2 * points.length + 2) : 0);
     const about = Math.max(2, Math.min(10, Math.floor((plot.right - left) / 85)));
     const x = scale(spec.x.kind, points.map(point => point.x), [left + edge, plot.right - edge], { about });
-    if (spec.x.label) x.ticks.forEach(tick => { tick.text = spec.x.label(tick.value); });
-    return { plot, x, y, band: Math.max(1, Math.min(28, 1.6 * edge)) };
+    if (spec.bars) x.ticks = orderTicks(spec.versions, x, about);
+    const each = (plot.right - left - 2 * edge) / Math.max(1, points.length - 1);
+    // Gaps between bars of a few pixels only shimmer.
+    return { plot, x, y, band: each < 4 ? each + 0.3 : Math.min(28, 0.8 * each) };
+}
+
+/** Where versions stand one after the other: ticks at those with round numbers. */
+function orderTicks(versions, x, about) {
+    const numbers = versions.map(version => version.number);
+    const { values } = AXES.whole.ticks(numbers[0], numbers[numbers.length - 1], about);
+    const round = new Set([numbers[0], ...values]);
+    return versions.flatMap(({ number }, index) => (round.has(number) ? [{ at: x.at(index), text: count(number) }] : []));
 }
 
 /** The ticks whose texts stay within the picture and apart from each other. */
@@ -76,7 +86,7 @@ function drawSeries(series, points, { x, y, plot, band }) {
     }
     const line = known.map(({ px, py }, index) => `${index === 0 ? "M" : "L"}${px.toFixed(1)} ${py.toFixed(1)}`).join("");
     const ends = known.length > 0 ? `V${plot.bottom}H${known[0].px.toFixed(1)}z` : "";
-    const dots = known.length * 9 < plot.right - plot.left ? known : known.filter(point => state(point.version) !== "good");
+    const dots = series.area ? [] : known.length * 9 < plot.right - plot.left ? known : known.filter(point => state(point.version) !== "good");
     return svg("g", { class: series.paint },
         series.area && svg("path", { class: "area", d: line && line + ends }),
         svg("path", { class: "line", d: line }),

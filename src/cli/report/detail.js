@@ -11,10 +11,10 @@ function drawDetail(run, version) {
         el("div", { class: "detail-head" },
             el("nav", { "aria-label": "Neighbours" }, step(older, `← ${numbered(older?.number)}`), step(newer, `${numbered(newer?.number)} →`)),
             el("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => { location.hash = place(run.run, null); } }, "✕")),
-        el("h2", { id: "detail-title" }, "Version ", numbered(version.number), el("span", { class: "muted" }, ` of ${run.run}`)),
+        el("h2", { id: "detail-title", tabindex: -1, autofocus: true }, "Version ", numbered(version.number), el("span", { class: "muted" }, ` of ${run.run}`)),
         el("p", { class: "badges" }, badge(state(version), state(version)), version.number === run.best && badge("tag", "★ best"), marks(version)),
-        facts(version), whyBad(version), destiny(version), metrics(version, run.best === version.number), written(version.provenance),
-        version.diff ? changes(run, version) : null,
+        facts(version), whyBad(version), destiny(version), metrics(version), written(version.provenance),
+        version.diff ? changes(version) : null,
         run.inside?.number === version.number ? inside(run.inside) : null,
     ];
 }
@@ -24,9 +24,9 @@ function part(title, ...children) {
 }
 
 /** Names and values side by side; what is not known is left out. */
-function pairs(rows) {
+function pairs(rows, kind = "") {
     const known = rows.filter(([, value]) => value !== null && value !== undefined && value !== "–");
-    return el("dl", { class: "pairs" }, known.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+    return el("dl", { class: `pairs ${kind}` }, known.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
 function facts(version) {
@@ -53,10 +53,10 @@ function destiny(version) {
     return part("It stays", el("ul", {}, version.kept_by.map(reason => el("li", {}, reason)), forever));
 }
 
-function metrics(version, isBest) {
+function metrics(version) {
     const names = Object.keys(version.metrics).sort();
     if (names.length === 0) return null;
-    return part(isBest ? "Metrics (the best version)" : "Metrics", pairs(names.map(name => [name, digits(metricOf(version, name))])));
+    return part("Metrics", pairs(names.map(name => [name, digits(metricOf(version, name))])));
 }
 
 function written(from) {
@@ -68,7 +68,7 @@ function written(from) {
     return part("Written by", pairs([
         ["Script", known(from.script)], ["Program", known(from.program)], ["Arguments", known(args)], ["Commit", commit], ["Branch", known(from.git_branch)],
         ["Folder", known(from.cwd)], ["User", user], ["Host", known(from.host)], ["Process", known(from.pid)],
-    ]));
+    ], "long"));
 }
 
 /** A file that opens to its tensors, or just its line where it has none. */
@@ -95,7 +95,7 @@ function listed(files, make) {
 
 const CHANGED_COLUMNS = [["Tensor"], ["Change"], ["Type"], ["Shape"], ["Bytes", "number"]];
 
-function changes(run, version) {
+function changes(version) {
     const { against, files, same_files: same } = version.diff;
     const of = change => files.filter(file => file.change === change).length;
     const told = ["changed", "added", "removed"].filter(of).map(change => `${count(of(change))} ${change}`);

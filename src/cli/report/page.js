@@ -53,6 +53,7 @@ function route() {
     detail.replaceChildren(...drawDetail(run, version).filter(Boolean));
     if (!detail.open) detail.showModal();
     detail.scrollTop = 0;
+    document.getElementById("detail-title").focus();
 }
 
 function newestOf(run) {
@@ -63,9 +64,15 @@ function showRun(run) {
     shownRun = run;
     const deleted = run.deleted ? badge("invalid", "deleted") : null;
     document.getElementById("run").replaceChildren(
-        el("h2", { class: "run-title" }, "Run ", el("span", { class: "path" }, run.run), " ", deleted), drawPlots(run),
-        el("h2", { id: "versions" }, "Versions"), drawTable(run), el("h2", {}, "What stays and what goes"), drawPlan(run));
+        el("div", { class: "run-title" }, el("h2", {}, "Run ", el("span", { class: "path" }, run.run), " ", deleted), el("div", { class: "jumps" }, jump("versions", "Versions"), jump("plan", "Plan"), jump("legend", "Legend"))),
+        drawPlots(run),
+        el("h2", { id: "versions" }, "Versions"), drawTable(run), el("h2", { id: "plan" }, "What stays and what goes"), drawPlan(run));
     for (const row of document.querySelectorAll("[data-run]")) row.classList.toggle("here", row.dataset.run === String(data.runs.indexOf(run)));
+}
+
+/** A button and no link: the address keeps naming the run. */
+function jump(id, text) {
+    return el("button", { type: "button", onclick: () => document.getElementById(id).scrollIntoView() }, text);
 }
 
 function drawTop() {
@@ -91,7 +98,7 @@ function drawTotals() {
             tile("Saved", size(saved.logical_bytes), "all files of all versions"),
             tile("Stored", size(saved.packs_bytes), `${percent(saved.packs_bytes, saved.logical_bytes)} of that`),
             tile("Ratio", ratio(saved.logical_bytes, saved.packs_bytes), "saved to stored"),
-            tile("On the disk", size(disk.total_bytes), data.hot_only_bytes > 0 ? `and ${size(data.hot_only_bytes)} of files not sealed yet` : "with index, journal, hot files")),
+            tile("On the disk", size(disk.total_bytes), data.hot_only_bytes > 0 ? `${size(data.hot_only_bytes)} not sealed yet` : "everything of the store")),
         saved.logical_bytes > 0 ? drawSavings(saved) : null,
         el("details", {}, el("summary", {}, "What occupies the disk"), pairs([
             ["Packs", size(disk.packs_bytes)], ["Index", size(disk.index_bytes)], ["Journal", size(disk.journal_bytes)], ["Catalog", size(disk.catalog_bytes)],

@@ -21,7 +21,7 @@ function reasons(run, versions, of) {
     for (const version of versions) for (const reason of new Set(of(version))) groups.set(reason, [...(groups.get(reason) ?? []), version]);
     const neighbours = new Map(run.versions.slice(1).map((version, index) => [run.versions[index], version]));
     return el("ul", { class: "reasons" }, [...groups].map(([reason, found]) => el("li", {},
-        el("span", {}, reason, el("span", { class: "muted" }, ` ${count(found.length)}`)),
+        el("span", {}, reason, el("span", { class: "muted" }, ` · ${many(found.length, "version")}`)),
         el("span", { class: "ranges" }, chips(run, ranges(found, (a, b) => neighbours.get(a) === b))))));
 }
 
@@ -67,5 +67,5 @@ const LEGEND = [
 
 /** The legend, folded away. */
 function drawLegend() {
-    return el("details", { class: "card legend" }, el("summary", {}, "What the words mean"), el("dl", {}, LEGEND.map(([name, words]) => el("div", {}, el("dt", {}, name), el("dd", {}, words)))));
+    return el("details", { class: "card legend", id: "legend" }, el("summary", {}, "What the words mean"), el("dl", {}, LEGEND.map(([name, words]) => el("div", {}, el("dt", {}, name), el("dd", {}, words)))));
 }

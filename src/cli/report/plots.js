@@ -67,7 +67,7 @@ function sizePlot(run, versions, pick) {
         { index: 0, paint: "paint-all", bars: true, name: "all its files", of: version => version.logical_bytes },
         { index: 1, paint: "paint-new", bars: true, name: "new in the store", of: version => version.new_bytes },
     ];
-    const x = { title: "version", kind: "whole", of: (version, index) => index, label: index => (versions[index] ? count(versions[index].number) : "") };
+    const x = { title: "version", kind: "whole", of: (version, index) => index };
     return figure("Size of each version", keys(series), chart({
         versions, series, pick, x, bars: true, y: { kind: "bytes", zero: true },
         about: "Bytes of the files of each version, and bytes that it added to the store",
@@ -96,10 +96,10 @@ function savingPlot(run, versions, pick) {
 
 /** The words at a point. */
 function tipOf(version, rows) {
-    const where = version.step === null ? clock(version.utc) : `step ${count(version.step)} · ${clock(version.utc)}`;
+    const step = version.step === null ? [] : [el("div", { class: "muted" }, `step ${count(version.step)}`)];
     const bad = state(version) === "good" ? [] : [el("div", {}, state(version))];
     return [
-        el("strong", {}, numbered(version.number)), el("div", { class: "muted" }, where), ...bad,
+        el("strong", {}, numbered(version.number)), ...step, el("div", { class: "muted" }, clock(version.utc)), ...bad,
         ...rows.map(([name, value]) => el("div", { class: "pair" }, el("span", {}, name), el("b", {}, value))),
     ];
 }

@@ -6,7 +6,7 @@ function columnsOf(run) {
     const share = (name, field) => ({ name, number: true, sort: version => version.share?.[field], cell: version => size(version.share?.[field]), has: version => version.share });
     const columns = [
         { name: "Version", number: true, sort: version => version.number, cell: version => [link(run, version), version.number === run.best && el("span", { class: "best", title: "the best version" }, " ★")] },
-        { name: "Time (UTC)", sort: seconds, cell: version => clock(version.utc) },
+        { name: "Time (UTC)", sort: seconds, cell: version => el("span", { title: clock(version.utc) }, clock(version.utc).slice(0, 16)) },
         { name: "Step", number: true, sort: version => version.step, cell: version => count(version.step), has: version => version.step !== null },
         { name: "Epoch", number: true, sort: version => version.epoch, cell: version => count(version.epoch), has: version => version.epoch !== null },
         { name: metric, number: true, sort: version => metricOf(version, metric), cell: version => digits(metricOf(version, metric)), has: version => metricOf(version, metric) !== undefined },
@@ -17,7 +17,7 @@ function columnsOf(run) {
         { name: "State", sort: state, cell: version => badge(state(version), state(version)) },
         { name: "Made by", sort: version => version.trigger, cell: version => version.trigger },
         { name: "Tags", sort: version => version.tags[0] ?? (version.pinned ? "" : null), cell: marks, has: version => version.tags.length > 0 || version.pinned },
-        { name: "Kept by", wide: true, sort: fate, cell: version => el("span", { class: goes(version) ? "goes" : "" }, fate(version)) },
+        { name: "Kept by", wide: true, sort: fate, cell: version => el("span", { class: goes(version) ? "clamp goes" : "clamp", title: fate(version) }, fate(version)) },
     ];
     return columns.filter(column => !column.has || run.versions.some(column.has));
 }
@@ -60,6 +60,7 @@ function drawTable(run) {
         order: el("select", { "aria-label": "Sort by", class: "narrow" }, columns.map((column, index) => [el("option", { value: `${index} down` }, `${column.name} ↓`), el("option", { value: `${index} up` }, `${column.name} ↑`)])),
         told: el("span", { class: "muted", role: "status" }),
         heads: el("tr"), body: el("tbody", { id: "rows" }), more: el("div", { class: "center" }),
+        box: el("div", { class: "scroll tall" }),
     };
     const redraw = () => drawRows(view, parts, redraw);
     fill(parts.search, { oninput: redraw }, []);
@@ -73,7 +74,7 @@ function drawTable(run) {
     redraw();
     return el("div", { class: "card flush" },
         el("div", { class: "tools" }, parts.search, parts.filter, parts.order, parts.told),
-        el("div", { class: "scroll" }, el("table", { class: "rows" }, el("thead", {}, parts.heads), parts.body)), parts.more);
+        fill(parts.box, {}, [el("table", { class: "rows" }, el("thead", {}, parts.heads), parts.body), parts.more]));
 }
 
 function filtersOf(run) {
@@ -88,7 +89,6 @@ function openRow(event) {
 }
 
 function drawRows(view, parts, redraw) {
-    view.end?.();
     const sought = parts.search.value.trim().toLowerCase(), [, is] = FILTERS[Number(parts.filter.value)];
     const text = version => view.texts.get(version) ?? view.texts.set(version, words(version)).get(version);
     const found = view.run.versions.filter(version => is(version) && (sought === "" || text(version).includes(sought)));
@@ -96,7 +96,8 @@ function drawRows(view, parts, redraw) {
     parts.heads.replaceChildren(...view.columns.map((column, index) => head(view, column, index, redraw)));
     parts.order.value = `${view.by} ${view.down ? "down" : "up"}`;
     parts.told.textContent = found.length === view.run.versions.length ? many(found.length, "version") : `${count(found.length)} of ${many(view.run.versions.length, "version")}`;
-    view.end = slices(parts.body, found, version => rowOf(view.columns, version), { more: parts.more });
+    parts.box.scrollTop = 0;
+    slices(parts.body, found, version => rowOf(view.columns, version), { each: 100, more: parts.more, box: parts.box });
 }
 
 /** By `key`; what has none comes last either way, and equal ones newest first. */
@@ -117,7 +118,7 @@ function head(view, column, index, redraw) {
         document.querySelectorAll(".rows th button")[index].focus();
     };
     return el("th", { scope: "col", class: column.number ? "number" : "", "aria-sort": is ? (view.down ? "descending" : "ascending") : null },
-        el("button", { type: "button", onclick: turn }, column.name, el("span", { class: "way", "aria-hidden": "true" }, is ? (view.down ? "↓" : "↑") : "")));
+        el("button", { type: "button", title: column.name, onclick: turn }, column.name, el("span", { class: "way", "aria-hidden": "true" }, is ? (view.down ? "↓" : "↑") : "")));
 }
 
 function rowOf(columns, version) {

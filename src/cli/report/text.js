@@ -138,21 +138,18 @@ function marks(version) {
     return version.pinned ? [...tags, badge("tag", "pinned")] : tags;
 }
 
-/** `rows` into `body`, a slice at a time: the next when its end comes into view or "more" is pressed. */
-function slices(body, rows, make, { each = 200, more }) {
+/** `rows` into `body`, a slice at a time: the next when `box` is scrolled near its end or "more" is pressed. */
+function slices(body, rows, make, { each, more, box }) {
     let shown = 0;
     const button = el("button", { type: "button", class: "more", onclick: () => next() });
-    const watch = new IntersectionObserver(seen => seen.some(one => one.isIntersecting) && next(), { rootMargin: "600px" });
     const next = () => {
         body.append(...rows.slice(shown, shown + each).map(make));
         shown = Math.min(rows.length, shown + each);
-        watch.disconnect();
         button.hidden = shown >= rows.length;
-        button.textContent = `${count(rows.length - shown)} more`;
-        if (!button.hidden) watch.observe(button);
+        button.textContent = `Show ${count(Math.min(each, rows.length - shown))} more of ${count(rows.length - shown)}`;
     };
+    if (box) box.onscroll = () => box.scrollHeight - box.scrollTop - box.clientHeight < 600 && shown < rows.length && next();
     body.replaceChildren();
     more.replaceChildren(button);
     next();
-    return () => watch.disconnect();
 }

@@ -1,0 +1,281 @@
+"""Opens pages of `ckptfs report` in a real browser, and says what a reader of them would miss.
+
+    report.py [--pictures DIR] [PAGE.html | --only NAME]   without a page: pages made of the report's files and made-up
+                                                           histories; NAME is one of samples.py
+
+What is expected comes from the data in the page. Exit 1 when anything is wrong.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import sys
+import tempfile
+import time
+from urllib.parse import urlencode
+
+import samples
+from chromium import Browser, BrowserError, Page
+
+PHONE, DESK = (390, 844), (1280, 900)
+# Loading on a machine that does other work; on one that does not it is a tenth of it.
+LOAD_MS = 8000
+
+HARM = """[
+    ...(window.harmed === undefined ? [] : ['a string of the store ran as script']),
+    ...[...document.querySelectorAll('img, iframe, object, embed, form, base, audio, video, link:not([rel=icon]), body script:not(#data) ~ script')].map(node => `element: ${node.outerHTML.slice(0, 80)}`),
+    ...[...document.querySelectorAll('*')].flatMap(node => [...node.attributes].filter(one => one.name.startsWith('on')).map(one => `attribute: ${one.name}`)),
+    ...[...document.querySelectorAll('a')].filter(node => !node.getAttribute('href').startsWith('#')).map(node => `link: ${node.href}`),
+    ...(/[\\u0000-\\u0008\\u000b-\\u001f\\u007f\\u200b\\u2028-\\u202e\\u2066-\\u2069\\ufeff]/.test(document.body.innerText + document.title) ? ['hidden characters in the text'] : []),
+]"""
+
+# What is wider than the window, unless it lies in a part that scrolls by itself.
+CUT = """[
+    ...(document.documentElement.scrollWidth > innerWidth ? [`the page is ${document.documentElement.scrollWidth} wide`] : []),
+    ...[...document.querySelectorAll('body *')].filter(node => !node.closest('.scroll, .skip, .piece') && node.getBoundingClientRect().width > 0
+        && (node.getBoundingClientRect().right > innerWidth + 1 || node.getBoundingClientRect().left < -1))
+        .slice(0, 5).map(node => `cut off: ${node.tagName} ${node.className.baseVal ?? node.className} ${node.textContent.slice(0, 40)}`),
+]"""
+
+# Texts with less contrast to what is behind them than WCAG AA wants.
+FAINT = """(() => {
+    const parsed = text => (text.match(/[\\d.]+/g) ?? []).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map(one => one / 255).map(one => one <= .03928 ? one / 12.92 : ((one + .055) / 1.055) ** 2.4).reduce((sum, one, at) => sum + one * [.2126, .7152, .0722][at], 0);
+    const behind = node => { for (let at = node; at; at = at.parentElement) { const color = parsed(getComputedStyle(at).backgroundColor); if (color.length === 3 || color[3] === 1) return color; } return [255, 255, 255]; };
+    const found = new Set();
+    for (const node of document.querySelectorAll('body *')) {
+        if (![...node.childNodes].some(one => one.nodeType === 3 && one.data.trim()) || node.getClientRects().length === 0 || node.closest('script, style, noscript')) continue;
+        const style = getComputedStyle(node), [a, b] = [light(parsed(node instanceof SVGElement ? style.fill : style.color)), light(behind(node))];
+        const contrast = (Math.max(a, b) + .05) / (Math.min(a, b) + .05), large = parseFloat(style.fontSize) >= 24;
+        if (contrast < (large ? 3 : 4.5)) found.add(`contrast ${contrast.toFixed(2)}: ${node.tagName} .${node.className.baseVal ?? node.className}`);
+    }
+    return [...found];
+})()"""
+
+
+class Report:
+    """One page under test."""
+
+    def __init__(self, browser: Browser, path: pathlib.Path, pictures: pathlib.Path | None) -> None:
+        self.browser, self.path, self.pictures = browser, path, pictures
+        found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.DOTALL)
+        if found is None:
+            raise SystemExit(f"error: {path} has no data; is it a page of ckptfs report?")
+        self.data = json.loads(found[1])
+        self.wrong: list[str] = []
+        self.where = ""
+
+    def check(self, is_right: bool, what: object) -> None:
+        if not is_right:
+            self.wrong.append(f"{self.path.name}, {self.where}: {what}")
+
+    def open(self, where: str, size: tuple[int, int], fragment: str = "", **how: bool) -> Page:
+        self.where = where
+        return Page(self.browser, self.path.as_uri() + fragment, width=size[0], height=size[1], **how)
+
+    def done(self, page: Page) -> None:
+        for script in (HARM, CUT, FAINT):
+            for found in page.run(script):
+                self.check(False, found)
+        for found in page.complaints():
+            self.check(False, found)
+        if self.pictures:
+            page.picture(self.pictures / f"{self.path.stem}-{self.where.replace(' ', '-')}.png")
+        page.close()
+
+    def newest(self) -> dict | None:
+        """The run that is shown first."""
+        runs = [run for run in self.data["runs"] if run["versions"]]
+        return max(runs, key=lambda run: run["versions"][0]["time"], default=next(iter(self.data["runs"]), None))
+
+    def everything(self) -> None:
+        for name, size in (("phone", PHONE), ("desk", DESK)):
+            for dark in (False, True):
+                page = self.open(f"{name} {'dark' if dark else 'light'}", size, dark=dark)
+                self.loaded(page)
+                if self.pictures:
+                    page.settle()
+                    page.picture(self.pictures / f"{self.path.stem}-{self.where.replace(' ', '-')}-whole.png", whole=True)
+                self.done(page)
+        self.no_script()
+        if self.data["runs"] and self.newest()["versions"]:
+            self.details()
+            self.reading()
+            self.charts()
+
+    def loaded(self, page: Page) -> None:
+        took = page.run("performance.getEntriesByType('navigation')[0].loadEventEnd")
+        size = self.path.stat().st_size / 1024
+        print(f"{self.path.name}, {self.where}: {size:.0f} KiB, loaded in {took:.0f} ms")
+        self.check(took < LOAD_MS, f"loading took {took:.0f} ms")
+        versions = sum(len(run["versions"]) for run in self.data["runs"])
+        self.check(page.run("document.querySelector('.tile b').textContent") == f"{versions:,}", "the number of versions is wrong")
+        run = self.newest()
+        self.check(page.run("document.querySelectorAll('.run').length") == (len(self.data["runs"]) if len(self.data["runs"]) > 1 else 0), "the runs are not listed")
+        if run is None:
+            self.check("no runs yet" in page.run("document.body.innerText"), "nothing says that there are no runs")
+            return
+        rows = "document.querySelectorAll('#rows tr').length"
+        deadline = time.monotonic() + 60
+        # Far rows come when they are scrolled to.
+        while len(run["versions"]) <= 2000 and page.run(rows) < len(run["versions"]) and time.monotonic() < deadline:
+            page.run("document.querySelector('.tall').scrollTo(0, 1e9)" if "desk" in self.where else "document.querySelector('.tall .more').click()")
+            page.settle()
+        there = page.run(rows)
+        self.check(there == len(run["versions"]) if len(run["versions"]) <= 2000 else 0 < there <= 2000, f"{there} rows")
+        if self.pictures:
+            page.run("document.querySelector('.tall')?.scrollTo(0, 0); document.getElementById('versions').scrollIntoView()")
+            page.picture(self.pictures / f"{self.path.stem}-{self.where.replace(' ', '-')}-rows.png")
+        page.run("scrollTo(0, 0)")
+
+    def no_script(self) -> None:
+        page = self.open("no script", DESK, scripts=False)
+        self.check("switch JavaScript on" in page.run("document.body.innerText"), "nothing says that the page needs scripts")
+        page.close()
+
+    def details(self) -> None:
+        """The versions of each run that have most to say, by the address."""
+        for run in self.data["runs"]:
+            chosen = {version["number"]: version for version in [*run["versions"][:1], *[one for one in run["versions"] if not one["valid"]][:1], *[one for one in run["versions"] if one["expired"]][:1]]}
+            for version in chosen.values():
+                self.detail(run, version)
+
+    def detail(self, run: dict, version: dict) -> None:
+        fragment = "#" + urlencode({"run": run["run"], "version": version["number"]})
+        page = self.open(f"detail {self.data['runs'].index(run)} {version['number']}", PHONE if version["number"] % 2 else DESK, fragment, dark=version["number"] % 3 == 0)
+        self.check(page.run("document.getElementById('detail').open"), "the address does not open the version")
+        text = page.run("document.getElementById('detail').textContent") or ""
+        files = [file["path"] for part in ("diff", "inside") for file in self.files(run, version, part)]
+        wanted = [f"{version['number']:06}", version["trigger"], *version["tags"], *version["why"], *files]
+        wanted += [] if version["expired"] else version["kept_by"] or [version["goes"]]
+        wanted += [value for value in (version["provenance"] or {}).values() if isinstance(value, str)]
+        for words in wanted:
+            self.check(seen(words) in text, f"the detail lacks {words!r}")
+        page.run("document.querySelectorAll('#detail details').forEach(one => { one.open = true; })")
+        page.settle()
+        held = sum(min(100, len(file["tensors"])) for part in ("diff", "inside") for file in self.files(run, version, part))
+        self.check(held <= page.run("document.querySelectorAll('#detail .tensors tbody tr').length") <= held * 3, "tensors are missing, or all in the document at once")
+        self.done(page)
+
+    def files(self, run: dict, version: dict, part: str) -> list[dict]:
+        of = version["diff"] if part == "diff" else run["inside"] if (run["inside"] or {}).get("number") == version["number"] else None
+        return of["files"] if of else []
+
+    def reading(self) -> None:
+        """Search, filter, sort, open by the keyboard, close, theme."""
+        run, page = self.newest(), self.open("reading", DESK)
+        versions = run["versions"]
+        first = "document.querySelector('#rows a').textContent"
+        told = "document.querySelector('[role=status]').textContent"
+        typed = "(text => { const box = document.querySelector('input[type=search]'); box.value = text; box.dispatchEvent(new Event('input')); })"
+        chosen = "(at => { const box = document.querySelector('[aria-label=Show]'); box.value = at; box.dispatchEvent(new Event('change')); })"
+        number = f"{versions[len(versions) // 2]['number']:06}"
+        page.run(f"{typed}('{number}')")
+        self.check(number in page.run("[...document.querySelectorAll('#rows a')].map(one => one.textContent)"), f"the search for {number} does not find it")
+        self.check(not page.run(told).startswith("0 of ") and " of " in page.run(told), "the search leaves nothing out")
+        page.run(f"{typed}('no such thing anywhere')")
+        self.check(page.run(told).startswith("0 of "), "a search for nothing finds something")
+        page.run(f"{typed}('')")
+        going = sum(not one["expired"] and not one["kept_by"] for one in versions)
+        page.run(f"{chosen}(4)")
+        self.check(page.run(told).startswith(f"{going:,} "), f"of {going} that go the filter shows {page.run(told)}")
+        page.run(f"{chosen}(0)")
+        page.run("[...document.querySelectorAll('.rows th button')].find(one => one.textContent.startsWith('Size')).click()")
+        largest = max(versions, key=lambda one: (one["logical_bytes"], one["number"]))
+        self.check(page.run(first) == f"{largest['number']:06}", "sorting by size does not bring the largest first")
+        page.run("document.querySelector('#rows a').focus()")
+        page.key("Enter", 13)
+        self.check(page.run("document.getElementById('detail').open"), "Enter on a version does not open it")
+        page.key("Escape", 27)
+        self.check(page.run("!document.getElementById('detail').open && !location.hash.includes('version=')"), "Escape does not close the version")
+        ground = "getComputedStyle(document.body).backgroundColor"
+        before = page.run(ground)
+        page.run("document.querySelector('.theme').click(); document.querySelector('.theme').click()")
+        self.check(page.run(ground) != before, "the theme does not change")
+        self.done(page)
+
+    def charts(self) -> None:
+        """Each chart says the version under the pointer, and opens it by a click."""
+        page = self.open("charts", DESK)
+        page.settle()
+        has_metric = any(one["metrics"] and not one["expired"] for one in self.newest()["versions"])
+        places = page.run("[...document.querySelectorAll('.chart svg')].map(one => { const box = one.getBoundingClientRect(); return [box.left + scrollX, box.top + scrollY, box.width, box.height]; })")
+        self.check(len(places) == 2 + has_metric, f"{len(places)} charts")
+        self.check(page.run("[...document.querySelectorAll('.chart .line, .chart .bars')].every(one => one.getAttribute('d').length > 5 && !/NaN|Infinity/.test(one.getAttribute('d')))"), "a series is not drawn")
+        self.check(page.run("[...document.querySelectorAll('.chart svg')].every(one => one.querySelectorAll('.tick').length >= 4)"), "an axis has no ticks")
+        for at, (left, top, width, height) in enumerate(places):
+            page.run(f"scrollTo(0, {top - 100})")
+            page.settle()
+            x, y = left + width * 0.7, 100 + height / 2
+            page.mouse("mouseMoved", x, y)
+            page.settle()
+            tip = page.run(f"(document.querySelectorAll('.tip:not([hidden]) strong')[0] ?? {{}}).textContent")
+            self.check(bool(tip), f"chart {at} says nothing under the pointer")
+            if self.pictures and at == 0:
+                page.picture(self.pictures / f"{self.path.stem}-hover.png")
+            page.click(x, y)
+            self.check(tip in (page.run("document.getElementById('detail').open && document.getElementById('detail-title').textContent") or ""), f"a click into chart {at} does not open {tip}")
+            page.key("Escape", 27)
+        self.done(page)
+
+
+def seen(text: str) -> str:
+    """What a reader sees of `text`: hidden characters by their numbers."""
+    hidden = r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e0fff]"
+    return re.sub(hidden, lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
+
+
+def calibrate(browser: Browser, folder: pathlib.Path) -> list[str]:
+    """The checks that pass when nothing is wrong, on a page where everything is."""
+    bad = (
+        "<div style='width:600px'>wide</div><p style='color:#bbb'>faint</p><img src='http://127.0.0.1:9/x' onerror='0'>\u202eturned"
+        "<script>console.error('said'); window.harmed = 1; setTimeout(() => { throw new Error('thrown'); });</script></body>"
+    )
+    path = folder / "bad.html"
+    path.write_text(samples.page(samples.store([])).replace("</body>", bad).replace("img-src data:", "img-src data: http:"))
+    report = Report(browser, path, None)
+    report.done(report.open("calibration", PHONE))
+    found = "\n".join(report.wrong)
+    wanted = ("600 wide", "cut off: DIV", "contrast 1", "element: <img", "attribute: onerror", "hidden characters", "console:", "exception:", "request: http://127.0.0.1:9/x", "ran as script")
+    path.write_text(samples.page(samples.store([])).replace("</body>", "<img src='http://127.0.0.1:9/x'></body>"))
+    report = Report(browser, path, None)
+    report.done(report.open("calibration", PHONE))
+    refused = any("log: " in one and "Content Security Policy" in one for one in report.wrong)
+    return [f"calibration: a page that is wrong passes; not found: {one}" for one in wanted if one not in found] + ([] if refused else ["calibration: the policy of the page does not refuse a request"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=pathlib.Path, help="keep screenshots in this folder")
+    parser.add_argument("--only", choices=sorted(samples.all_samples()), help="only this made-up history")
+    parser.add_argument("page", type=pathlib.Path, nargs="?")
+    asked = parser.parse_args()
+    if asked.pictures:
+        asked.pictures.mkdir(parents=True, exist_ok=True)
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="ckptfs-report.") as folder, Browser() as browser:
+        wrong += calibrate(browser, pathlib.Path(folder))
+        paths = [asked.page.resolve()] if asked.page else []
+        for name, data in {} if asked.page else samples.all_samples().items():
+            if asked.only not in (None, name):
+                continue
+            path = pathlib.Path(folder) / f"{name}.html"
+            path.write_text(samples.page(data))
+            paths.append(path)
+        for path in paths:
+            report = Report(browser, path, asked.pictures)
+            report.everything()
+            wrong += report.wrong
+    for one in wrong:
+        print(f"wrong: {one}", file=sys.stderr)
+    if wrong:
+        raise SystemExit(1)
+    print("all pages are as they should be")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BrowserError as error:
+        raise SystemExit(f"error: {error}") from error
