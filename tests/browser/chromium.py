@@ -28,15 +28,28 @@ class Browser:
     def __init__(self) -> None:
         program = shutil.which("chromium")
         if program is None:
-            raise BrowserError("chromium is missing; install it with: apt-get install --no-install-recommends chromium")
+            raise BrowserError(
+                "chromium is missing; install it with: apt-get install --no-install-recommends chromium"
+            )
         self.profile = tempfile.mkdtemp(prefix="ckptfs-browser.")
         self.log = os.path.join(self.profile, "stderr")
         self.events: list[dict] = []
         self._rest, self._last = b"", 0
         arguments = [
-            program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-extensions", "--hide-scrollbars",
-            "--force-color-profile=srgb", f"--user-data-dir={self.profile}", "--remote-debugging-pipe", "about:blank",
+            program,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-extensions",
+            "--hide-scrollbars",
+            "--force-color-profile=srgb",
+            f"--user-data-dir={self.profile}",
+            "--remote-debugging-pipe",
+            "about:blank",
         ]
         theirs_in, self._write = (_high(fd) for fd in os.pipe())
         self._read, theirs_out = (_high(fd) for fd in os.pipe())
@@ -74,7 +87,7 @@ class Browser:
             message["sessionId"] = session
         data = json.dumps(message).encode() + b"\0"
         while data:
-            data = data[os.write(self._write, data):]
+            data = data[os.write(self._write, data) :]
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             answer = self._receive(deadline, method)
@@ -96,7 +109,9 @@ class Browser:
                 raise BrowserError(f"no answer to {what} for {ANSWER_SECONDS} s")
             data = os.read(self._read, 1 << 20)
             if not data:
-                raise BrowserError(f"chromium has ended: {pathlib.Path(self.log).read_text(errors='replace')[-1000:]}")
+                raise BrowserError(
+                    f"chromium has ended: {pathlib.Path(self.log).read_text(errors='replace')[-1000:]}"
+                )
             self._rest += data
         message, self._rest = self._rest.split(b"\0", 1)
         return json.loads(message)
@@ -105,7 +120,9 @@ class Browser:
 class Page:
     """One tab, at one size and by light or by dark; `close` it."""
 
-    def __init__(self, browser: Browser, url: str, *, width: int, height: int, dark: bool = False, scripts: bool = True) -> None:
+    def __init__(
+        self, browser: Browser, url: str, *, width: int, height: int, dark: bool = False, scripts: bool = True
+    ) -> None:
         self.browser, self.url = browser, url
         self.target = browser.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = browser.call("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
@@ -151,11 +168,16 @@ class Page:
             self.mouse(kind, x, y)
         self.settle()
 
+    def tap(self, x: float, y: float) -> None:
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        self.settle()
+
     def picture(self, path: pathlib.Path, *, whole: bool = False) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]))
 
     def complaints(self) -> list[str]:
-        """What the browser said of this page: errors, refusals of its policy, dialogs, and requests for anything else."""
+        """What the browser said of this page: errors, refusals of its policy, dialogs, requests for anything else."""
         self.settle()
         found = []
         for event in self.browser.events:

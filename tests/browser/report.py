@@ -22,36 +22,7 @@ PHONE, DESK = (390, 844), (1280, 900)
 # Loading on a machine that does other work; on one that does not it is a tenth of it.
 LOAD_MS = 8000
 
-HARM = """[
-    ...(window.harmed === undefined ? [] : ['a string of the store ran as script']),
-    ...[...document.querySelectorAll('img, iframe, object, embed, form, base, audio, video, link:not([rel=icon]), body script:not(#data) ~ script')].map(node => `element: ${node.outerHTML.slice(0, 80)}`),
-    ...[...document.querySelectorAll('*')].flatMap(node => [...node.attributes].filter(one => one.name.startsWith('on')).map(one => `attribute: ${one.name}`)),
-    ...[...document.querySelectorAll('a')].filter(node => !node.getAttribute('href').startsWith('#')).map(node => `link: ${node.href}`),
-    ...(/[\\u0000-\\u0008\\u000b-\\u001f\\u007f\\u200b\\u2028-\\u202e\\u2066-\\u2069\\ufeff]/.test(document.body.innerText + document.title) ? ['hidden characters in the text'] : []),
-]"""
-
-# What is wider than the window, unless it lies in a part that scrolls by itself.
-CUT = """[
-    ...(document.documentElement.scrollWidth > innerWidth ? [`the page is ${document.documentElement.scrollWidth} wide`] : []),
-    ...[...document.querySelectorAll('body *')].filter(node => !node.closest('.scroll, .skip, .piece') && node.getBoundingClientRect().width > 0
-        && (node.getBoundingClientRect().right > innerWidth + 1 || node.getBoundingClientRect().left < -1))
-        .slice(0, 5).map(node => `cut off: ${node.tagName} ${node.className.baseVal ?? node.className} ${node.textContent.slice(0, 40)}`),
-]"""
-
-# Texts with less contrast to what is behind them than WCAG AA wants.
-FAINT = """(() => {
-    const parsed = text => (text.match(/[\\d.]+/g) ?? []).map(Number);
-    const light = ([r, g, b]) => [r, g, b].map(one => one / 255).map(one => one <= .03928 ? one / 12.92 : ((one + .055) / 1.055) ** 2.4).reduce((sum, one, at) => sum + one * [.2126, .7152, .0722][at], 0);
-    const behind = node => { for (let at = node; at; at = at.parentElement) { const color = parsed(getComputedStyle(at).backgroundColor); if (color.length === 3 || color[3] === 1) return color; } return [255, 255, 255]; };
-    const found = new Set();
-    for (const node of document.querySelectorAll('body *')) {
-        if (![...node.childNodes].some(one => one.nodeType === 3 && one.data.trim()) || node.getClientRects().length === 0 || node.closest('script, style, noscript')) continue;
-        const style = getComputedStyle(node), [a, b] = [light(parsed(node instanceof SVGElement ? style.fill : style.color)), light(behind(node))];
-        const contrast = (Math.max(a, b) + .05) / (Math.min(a, b) + .05), large = parseFloat(style.fontSize) >= 24;
-        if (contrast < (large ? 3 : 4.5)) found.add(`contrast ${contrast.toFixed(2)}: ${node.tagName} .${node.className.baseVal ?? node.className}`);
-    }
-    return [...found];
-})()"""
+RULES = (pathlib.Path(__file__).parent / "rules.js").read_text()
 
 
 class Report:
@@ -75,9 +46,8 @@ class Report:
         return Page(self.browser, self.path.as_uri() + fragment, width=size[0], height=size[1], **how)
 
     def done(self, page: Page) -> None:
-        for script in (HARM, CUT, FAINT):
-            for found in page.run(script):
-                self.check(False, found)
+        for found in page.run(RULES):
+            self.check(False, found)
         for found in page.complaints():
             self.check(False, found)
         if self.pictures:
@@ -96,7 +66,9 @@ class Report:
                 self.loaded(page)
                 if self.pictures:
                     page.settle()
-                    page.picture(self.pictures / f"{self.path.stem}-{self.where.replace(' ', '-')}-whole.png", whole=True)
+                    page.picture(
+                        self.pictures / f"{self.path.stem}-{self.where.replace(' ', '-')}-whole.png", whole=True
+                    )
                 self.done(page)
         self.no_script()
         if self.data["runs"] and self.newest()["versions"]:
@@ -110,9 +82,16 @@ class Report:
         print(f"{self.path.name}, {self.where}: {size:.0f} KiB, loaded in {took:.0f} ms")
         self.check(took < LOAD_MS, f"loading took {took:.0f} ms")
         versions = sum(len(run["versions"]) for run in self.data["runs"])
-        self.check(page.run("document.querySelector('.tile b').textContent") == f"{versions:,}", "the number of versions is wrong")
+        self.check(
+            page.run("document.querySelector('.tile b').textContent") == f"{versions:,}",
+            "the number of versions is wrong",
+        )
         run = self.newest()
-        self.check(page.run("document.querySelectorAll('.run').length") == (len(self.data["runs"]) if len(self.data["runs"]) > 1 else 0), "the runs are not listed")
+        self.check(
+            page.run("document.querySelectorAll('.run').length")
+            == (len(self.data["runs"]) if len(self.data["runs"]) > 1 else 0),
+            "the runs are not listed",
+        )
         if run is None:
             self.check("no runs yet" in page.run("document.body.innerText"), "nothing says that there are no runs")
             return
@@ -120,30 +99,52 @@ class Report:
         deadline = time.monotonic() + 60
         # Far rows come when they are scrolled to.
         while len(run["versions"]) <= 2000 and page.run(rows) < len(run["versions"]) and time.monotonic() < deadline:
-            page.run("document.querySelector('.tall').scrollTo(0, 1e9)" if "desk" in self.where else "document.querySelector('.tall .more').click()")
+            page.run(
+                "document.querySelector('.tall').scrollTo(0, 1e9)"
+                if "desk" in self.where
+                else "document.querySelector('.tall .more').click()"
+            )
             page.settle()
         there = page.run(rows)
-        self.check(there == len(run["versions"]) if len(run["versions"]) <= 2000 else 0 < there <= 2000, f"{there} rows")
+        self.check(
+            there == len(run["versions"]) if len(run["versions"]) <= 2000 else 0 < there <= 2000, f"{there} rows"
+        )
         if self.pictures:
-            page.run("document.querySelector('.tall')?.scrollTo(0, 0); document.getElementById('versions').scrollIntoView()")
+            page.run(
+                "document.querySelector('.tall')?.scrollTo(0, 0); document.getElementById('versions').scrollIntoView()"
+            )
             page.picture(self.pictures / f"{self.path.stem}-{self.where.replace(' ', '-')}-rows.png")
         page.run("scrollTo(0, 0)")
 
     def no_script(self) -> None:
         page = self.open("no script", DESK, scripts=False)
-        self.check("switch JavaScript on" in page.run("document.body.innerText"), "nothing says that the page needs scripts")
+        self.check(
+            "switch JavaScript on" in page.run("document.body.innerText"), "nothing says that the page needs scripts"
+        )
         page.close()
 
     def details(self) -> None:
         """The versions of each run that have most to say, by the address."""
         for run in self.data["runs"]:
-            chosen = {version["number"]: version for version in [*run["versions"][:1], *[one for one in run["versions"] if not one["valid"]][:1], *[one for one in run["versions"] if one["expired"]][:1]]}
+            chosen = {
+                version["number"]: version
+                for version in [
+                    *run["versions"][:1],
+                    *[one for one in run["versions"] if not one["valid"]][:1],
+                    *[one for one in run["versions"] if one["expired"]][:1],
+                ]
+            }
             for version in chosen.values():
                 self.detail(run, version)
 
     def detail(self, run: dict, version: dict) -> None:
         fragment = "#" + urlencode({"run": run["run"], "version": version["number"]})
-        page = self.open(f"detail {self.data['runs'].index(run)} {version['number']}", PHONE if version["number"] % 2 else DESK, fragment, dark=version["number"] % 3 == 0)
+        page = self.open(
+            f"detail {self.data['runs'].index(run)} {version['number']}",
+            PHONE if version["number"] % 2 else DESK,
+            fragment,
+            dark=version["number"] % 3 == 0,
+        )
         self.check(page.run("document.getElementById('detail').open"), "the address does not open the version")
         text = page.run("document.getElementById('detail').textContent") or ""
         files = [file["path"] for part in ("diff", "inside") for file in self.files(run, version, part)]
@@ -154,12 +155,21 @@ class Report:
             self.check(seen(words) in text, f"the detail lacks {words!r}")
         page.run("document.querySelectorAll('#detail details').forEach(one => { one.open = true; })")
         page.settle()
-        held = sum(min(100, len(file["tensors"])) for part in ("diff", "inside") for file in self.files(run, version, part))
-        self.check(held <= page.run("document.querySelectorAll('#detail .tensors tbody tr').length") <= held * 3, "tensors are missing, or all in the document at once")
+        held = sum(
+            min(100, len(file["tensors"])) for part in ("diff", "inside") for file in self.files(run, version, part)
+        )
+        self.check(
+            held <= page.run("document.querySelectorAll('#detail .tensors tbody tr').length") <= held * 3,
+            "tensors are missing, or all in the document at once",
+        )
         self.done(page)
 
     def files(self, run: dict, version: dict, part: str) -> list[dict]:
-        of = version["diff"] if part == "diff" else run["inside"] if (run["inside"] or {}).get("number") == version["number"] else None
+        of = (
+            version["diff"]
+            if part == "diff"
+            else run["inside"] if (run["inside"] or {}).get("number") == version["number"] else None
+        )
         return of["files"] if of else []
 
     def reading(self) -> None:
@@ -172,8 +182,13 @@ class Report:
         chosen = "(at => { const box = document.querySelector('[aria-label=Show]'); box.value = at; box.dispatchEvent(new Event('change')); })"
         number = f"{versions[len(versions) // 2]['number']:06}"
         page.run(f"{typed}('{number}')")
-        self.check(number in page.run("[...document.querySelectorAll('#rows a')].map(one => one.textContent)"), f"the search for {number} does not find it")
-        self.check(not page.run(told).startswith("0 of ") and " of " in page.run(told), "the search leaves nothing out")
+        self.check(
+            number in page.run("[...document.querySelectorAll('#rows a')].map(one => one.textContent)"),
+            f"the search for {number} does not find it",
+        )
+        self.check(
+            not page.run(told).startswith("0 of ") and " of " in page.run(told), "the search leaves nothing out"
+        )
         page.run(f"{typed}('no such thing anywhere')")
         self.check(page.run(told).startswith("0 of "), "a search for nothing finds something")
         page.run(f"{typed}('')")
@@ -181,14 +196,19 @@ class Report:
         page.run(f"{chosen}(4)")
         self.check(page.run(told).startswith(f"{going:,} "), f"of {going} that go the filter shows {page.run(told)}")
         page.run(f"{chosen}(0)")
-        page.run("[...document.querySelectorAll('.rows th button')].find(one => one.textContent.startsWith('Size')).click()")
+        page.run(
+            "[...document.querySelectorAll('.rows th button')].find(one => one.textContent.startsWith('Size')).click()"
+        )
         largest = max(versions, key=lambda one: (one["logical_bytes"], one["number"]))
         self.check(page.run(first) == f"{largest['number']:06}", "sorting by size does not bring the largest first")
         page.run("document.querySelector('#rows a').focus()")
         page.key("Enter", 13)
         self.check(page.run("document.getElementById('detail').open"), "Enter on a version does not open it")
         page.key("Escape", 27)
-        self.check(page.run("!document.getElementById('detail').open && !location.hash.includes('version=')"), "Escape does not close the version")
+        self.check(
+            page.run("!document.getElementById('detail').open && !location.hash.includes('version=')"),
+            "Escape does not close the version",
+        )
         ground = "getComputedStyle(document.body).backgroundColor"
         before = page.run(ground)
         page.run("document.querySelector('.theme').click(); document.querySelector('.theme').click()")
@@ -200,10 +220,22 @@ class Report:
         page = self.open("charts", DESK)
         page.settle()
         has_metric = any(one["metrics"] and not one["expired"] for one in self.newest()["versions"])
-        places = page.run("[...document.querySelectorAll('.chart svg')].map(one => { const box = one.getBoundingClientRect(); return [box.left + scrollX, box.top + scrollY, box.width, box.height]; })")
+        places = page.run(
+            "[...document.querySelectorAll('.chart svg')].map(one => { const box = one.getBoundingClientRect(); return [box.left + scrollX, box.top + scrollY, box.width, box.height]; })"
+        )
         self.check(len(places) == 2 + has_metric, f"{len(places)} charts")
-        self.check(page.run("[...document.querySelectorAll('.chart .line, .chart .bars')].every(one => one.getAttribute('d').length > 5 && !/NaN|Infinity/.test(one.getAttribute('d')))"), "a series is not drawn")
-        self.check(page.run("[...document.querySelectorAll('.chart svg')].every(one => one.querySelectorAll('.tick').length >= 4)"), "an axis has no ticks")
+        self.check(
+            page.run(
+                "[...document.querySelectorAll('.chart .line, .chart .bars')].every(one => one.getAttribute('d').length > 5 && !/NaN|Infinity/.test(one.getAttribute('d')))"
+            ),
+            "a series is not drawn",
+        )
+        self.check(
+            page.run(
+                "[...document.querySelectorAll('.chart svg')].every(one => one.querySelectorAll('.tick').length >= 4)"
+            ),
+            "an axis has no ticks",
+        )
         for at, (left, top, width, height) in enumerate(places):
             page.run(f"scrollTo(0, {top - 100})")
             page.settle()
@@ -215,8 +247,40 @@ class Report:
             if self.pictures and at == 0:
                 page.picture(self.pictures / f"{self.path.stem}-hover.png")
             page.click(x, y)
-            self.check(tip in (page.run("document.getElementById('detail').open && document.getElementById('detail-title').textContent") or ""), f"a click into chart {at} does not open {tip}")
+            self.check(
+                tip
+                in (
+                    page.run(
+                        "document.getElementById('detail').open && document.getElementById('detail-title').textContent"
+                    )
+                    or ""
+                ),
+                f"a click into chart {at} does not open {tip}",
+            )
             page.key("Escape", 27)
+        page.run("document.querySelector('.chart svg').focus()")
+        for key, code in (("Home", 36), ("ArrowRight", 39), ("Enter", 13)):
+            page.key(key, code)
+        self.check(page.run("document.getElementById('detail').open"), "the keys do not open a version from a chart")
+        self.done(page)
+        self.touch()
+
+    def touch(self) -> None:
+        """A tap shows a version, a second one at the same place opens it."""
+        page = self.open("touch", PHONE)
+        page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        page.settle()
+        page.run("document.querySelector('.chart svg').scrollIntoView({ block: 'center' })")
+        box = page.run(
+            "(({ left, top, width }) => [left + width / 2, top + 90])(CHART.getBoundingClientRect())".replace(
+                "CHART", "document.querySelector('.chart svg')"
+            )
+        )
+        page.tap(*box)
+        self.check(page.run("!!document.querySelector('.tip:not([hidden])')"), "a tap on a chart shows nothing")
+        self.check(not page.run("document.getElementById('detail').open"), "the first tap on a chart opens a version")
+        page.tap(*box)
+        self.check(page.run("document.getElementById('detail').open"), "the second tap on a chart opens no version")
         self.done(page)
 
 
@@ -233,16 +297,31 @@ def calibrate(browser: Browser, folder: pathlib.Path) -> list[str]:
         "<script>console.error('said'); window.harmed = 1; setTimeout(() => { throw new Error('thrown'); });</script></body>"
     )
     path = folder / "bad.html"
-    path.write_text(samples.page(samples.store([])).replace("</body>", bad).replace("img-src data:", "img-src data: http:"))
+    path.write_text(
+        samples.page(samples.store([])).replace("</body>", bad).replace("img-src data:", "img-src data: http:")
+    )
     report = Report(browser, path, None)
     report.done(report.open("calibration", PHONE))
     found = "\n".join(report.wrong)
-    wanted = ("600 wide", "cut off: DIV", "contrast 1", "element: <img", "attribute: onerror", "hidden characters", "console:", "exception:", "request: http://127.0.0.1:9/x", "ran as script")
+    wanted = (
+        "600 wide",
+        "cut off: DIV",
+        "contrast 1",
+        "element: <img",
+        "attribute: onerror",
+        "hidden characters",
+        "console:",
+        "exception:",
+        "request: http://127.0.0.1:9/x",
+        "ran as script",
+    )
     path.write_text(samples.page(samples.store([])).replace("</body>", "<img src='http://127.0.0.1:9/x'></body>"))
     report = Report(browser, path, None)
     report.done(report.open("calibration", PHONE))
     refused = any("log: " in one and "Content Security Policy" in one for one in report.wrong)
-    return [f"calibration: a page that is wrong passes; not found: {one}" for one in wanted if one not in found] + ([] if refused else ["calibration: the policy of the page does not refuse a request"])
+    return [f"calibration: a page that is wrong passes; not found: {one}" for one in wanted if one not in found] + (
+        [] if refused else ["calibration: the policy of the page does not refuse a request"]
+    )
 
 
 def main() -> None:

@@ -40,31 +40,66 @@ def store(runs: list[dict]) -> dict:
     """A history of `runs`, whose savings add up."""
     logical = sum(version["logical_bytes"] for run in runs for version in run["versions"])
     saved = {"logical_bytes": logical}
-    parts = {"dedup": 0.41, "planes": 0.12, "delta": 0.22, "zstd": 0.03, "constant": 0.02, "holes": 0.004, "other": 0, "lost": 0}
+    parts = {
+        "dedup": 0.41,
+        "planes": 0.12,
+        "delta": 0.22,
+        "zstd": 0.03,
+        "constant": 0.02,
+        "holes": 0.004,
+        "other": 0,
+        "lost": 0,
+    }
     saved |= {f"{name}_bytes": int(logical * part) for name, part in parts.items()}
     costs = {"bases": 0.004, "metadata": 0.0011, "headers": 0.0006, "garbage": 0.003}
     saved |= {f"{name}_bytes": int(logical * part) for name, part in costs.items()}
     left = logical - sum(saved[f"{name}_bytes"] for name in parts)
     saved["packs_bytes"] = left + sum(saved[f"{name}_bytes"] for name in costs)
-    disk = {"packs_bytes": saved["packs_bytes"], "index_bytes": 3 * MIB, "journal_bytes": 8 * MIB, "catalog_bytes": 2 * MIB, "hot_bytes": 640 * MIB, "other_bytes": 64 * MIB}
+    disk = {
+        "packs_bytes": saved["packs_bytes"],
+        "index_bytes": 3 * MIB,
+        "journal_bytes": 8 * MIB,
+        "catalog_bytes": 2 * MIB,
+        "hot_bytes": 640 * MIB,
+        "other_bytes": 64 * MIB,
+    }
     disk["total_bytes"] = sum(disk.values())
     return {
-        "generated": utc(BEGIN + 90 * 86400), "program": "0.1.0", "store": "/data/checkpoints.store",
-        "saved": saved, "disk": disk, "hot_only_bytes": 0 if not runs else 310 * MIB, "runs": runs,
+        "generated": utc(BEGIN + 90 * 86400),
+        "program": "0.1.0",
+        "store": "/data/checkpoints.store",
+        "saved": saved,
+        "disk": disk,
+        "hot_only_bytes": 0 if not runs else 310 * MIB,
+        "runs": runs,
     }
 
 
 def tensors(layers: int) -> list[tuple[str, list[int]]]:
     names = [("embed.weight", [50257, 768])]
     for layer in range(layers):
-        names += [(f"blocks.{layer}.attn.qkv.weight", [2304, 768]), (f"blocks.{layer}.attn.qkv.bias", [2304]), (f"blocks.{layer}.mlp.up.weight", [3072, 768]), (f"blocks.{layer}.mlp.down.weight", [768, 3072])]
+        names += [
+            (f"blocks.{layer}.attn.qkv.weight", [2304, 768]),
+            (f"blocks.{layer}.attn.qkv.bias", [2304]),
+            (f"blocks.{layer}.mlp.up.weight", [3072, 768]),
+            (f"blocks.{layer}.mlp.down.weight", [768, 3072]),
+        ]
     return names + [("head.weight", [50257, 768])]
 
 
 def settings() -> list[dict]:
     names = {
-        "max_to_keep": ("10", "run"), "keep_best": ("3", "run"), "monitor": ("val_loss", "run"), "mode": ("min", "default"), "keep_period": ("5000", "mount"),
-        "keep_checkpoint_every_n_hours": ("off", "default"), "keep_steps": ("off", "default"), "keep_within": ("off", "default"), "keep_daily": ("off", "default"), "incomplete_ttl": ("4h", "default"), "deleted_run_ttl": ("7d", "default"),
+        "max_to_keep": ("10", "run"),
+        "keep_best": ("3", "run"),
+        "monitor": ("val_loss", "run"),
+        "mode": ("min", "default"),
+        "keep_period": ("5000", "mount"),
+        "keep_checkpoint_every_n_hours": ("off", "default"),
+        "keep_steps": ("off", "default"),
+        "keep_within": ("off", "default"),
+        "keep_daily": ("off", "default"),
+        "incomplete_ttl": ("4h", "default"),
+        "deleted_run_ttl": ("7d", "default"),
     }
     return [{"name": name, "value": value, "from": source} for name, (value, source) in names.items()]
 
@@ -80,37 +115,174 @@ def version(number: int, of: int, draw: random.Random, *, every: float) -> dict:
     logical = 487 * MIB + draw.randrange(MIB)
     new = int(logical * (0.9 if number == 1 else 0.18 + 0.3 * math.exp(-number / of * 3) + draw.random() * 0.05))
     return {
-        "number": number, "utc": utc(time), "time": [int(time), 123456789], "trigger": "quiet" if number % 3 else "hf-trainer", "path": "experiments/gpt2-small",
-        "complete": not (is_bad and number % 2), "valid": not is_bad, "why": ["model.safetensors: the header names 512 bytes more than the file has"] if is_bad else [],
-        "step": step, "epoch": step // 4000, "metrics": {"val_loss": loss, "lr": 3e-4 * (1 - number / of) + 1e-8, "grad_norm": 0.4 + draw.random()} if number % 13 else {},
-        "files": 7, "logical_bytes": logical, "new_bytes": new, "tags": ["paper-v1"] if is_tagged else [], "pinned": number % 37 == 1, "kept_for_ever": is_tagged,
-        "kept_by": kept, "goes": "" if kept else "incomplete or invalid for 4h or longer" if is_bad else "not among the newest 10, and no other rule keeps it",
-        "provenance": {"host": "gpu-07", "user": "ada", "uid": 1000, "pid": 41822, "program": "/usr/bin/python3.11", "script": "/home/ada/src/gpt/train.py", "args": None, "cwd": "/home/ada/src/gpt", "git_commit": "9f1c2e7ab04d5513c8e0d1f6a7b2c3d4e5f60718", "git_dirty": number % 2 == 0, "git_branch": "long-context"},
+        "number": number,
+        "utc": utc(time),
+        "time": [int(time), 123456789],
+        "trigger": "quiet" if number % 3 else "hf-trainer",
+        "path": "experiments/gpt2-small",
+        "complete": not (is_bad and number % 2),
+        "valid": not is_bad,
+        "why": ["model.safetensors: the header names 512 bytes more than the file has"] if is_bad else [],
+        "step": step,
+        "epoch": step // 4000,
+        "metrics": (
+            {"val_loss": loss, "lr": 3e-4 * (1 - number / of) + 1e-8, "grad_norm": 0.4 + draw.random()}
+            if number % 13
+            else {}
+        ),
+        "files": 7,
+        "logical_bytes": logical,
+        "new_bytes": new,
+        "tags": ["paper-v1"] if is_tagged else [],
+        "pinned": number % 37 == 1,
+        "kept_for_ever": is_tagged,
+        "kept_by": kept,
+        "goes": (
+            ""
+            if kept
+            else (
+                "incomplete or invalid for 4h or longer"
+                if is_bad
+                else "not among the newest 10, and no other rule keeps it"
+            )
+        ),
+        "provenance": {
+            "host": "gpu-07",
+            "user": "ada",
+            "uid": 1000,
+            "pid": 41822,
+            "program": "/usr/bin/python3.11",
+            "script": "/home/ada/src/gpt/train.py",
+            "args": None,
+            "cwd": "/home/ada/src/gpt",
+            "git_commit": "9f1c2e7ab04d5513c8e0d1f6a7b2c3d4e5f60718",
+            "git_dirty": number % 2 == 0,
+            "git_branch": "long-context",
+        },
         "expired": {"at": int(time) + 9000, "by_hand": True, "why": "removed by ada"} if number % 29 == 7 else None,
-        "share": {"logical_bytes": logical, "referenced_bytes": logical - 3 * MIB, "stored_bytes": new * 2, "unique_bytes": new // 2, "would_free_bytes": new // 3}, "diff": None,
+        "share": {
+            "logical_bytes": logical,
+            "referenced_bytes": logical - 3 * MIB,
+            "stored_bytes": new * 2,
+            "unique_bytes": new // 2,
+            "would_free_bytes": new // 3,
+        },
+        "diff": None,
     }
 
 
 def diff(number: int, layers: int) -> dict:
-    changed = [{"name": name, "change": "changed", "dtype_before": "f32", "dtype_after": "bf16" if "head" in name else "f32", "shape_before": shape, "shape_after": shape, "bytes": 4 * math.prod(shape)} for name, shape in tensors(layers)]
+    changed = [
+        {
+            "name": name,
+            "change": "changed",
+            "dtype_before": "f32",
+            "dtype_after": "bf16" if "head" in name else "f32",
+            "shape_before": shape,
+            "shape_after": shape,
+            "bytes": 4 * math.prod(shape),
+        }
+        for name, shape in tensors(layers)
+    ]
     new = {"against": None, "bytes_before": None, "same_tensors": 0, "damage": None, "more_tensors": 0, "tensors": []}
-    return {"against": number - 1, "same_files": 3, "files": [
-        {"path": "model.safetensors", "change": "changed", "against": None, "bytes_before": 163 * MIB, "bytes_after": 163 * MIB, "new_bytes": 71 * MIB, "same_tensors": 12, "damage": None, "more_tensors": 9, "tensors": changed},
-        new | {"path": f"events/step-{number}.json", "change": "added", "bytes_after": 4210, "new_bytes": 4210},
-        new | {"path": f"optimizer-{number}.pt", "change": "changed", "against": f"optimizer-{number - 1}.pt", "bytes_before": 324 * MIB, "bytes_after": 324 * MIB, "new_bytes": 90 * MIB, "damage": "chunk 12 does not decode: the checksum differs"},
-        new | {"path": f"events/step-{number - 1}.json", "change": "removed", "bytes_before": 4188, "bytes_after": None, "new_bytes": 0},
-    ]}
+    return {
+        "against": number - 1,
+        "same_files": 3,
+        "files": [
+            {
+                "path": "model.safetensors",
+                "change": "changed",
+                "against": None,
+                "bytes_before": 163 * MIB,
+                "bytes_after": 163 * MIB,
+                "new_bytes": 71 * MIB,
+                "same_tensors": 12,
+                "damage": None,
+                "more_tensors": 9,
+                "tensors": changed,
+            },
+            new | {"path": f"events/step-{number}.json", "change": "added", "bytes_after": 4210, "new_bytes": 4210},
+            new
+            | {
+                "path": f"optimizer-{number}.pt",
+                "change": "changed",
+                "against": f"optimizer-{number - 1}.pt",
+                "bytes_before": 324 * MIB,
+                "bytes_after": 324 * MIB,
+                "new_bytes": 90 * MIB,
+                "damage": "chunk 12 does not decode: the checksum differs",
+            },
+            new
+            | {
+                "path": f"events/step-{number - 1}.json",
+                "change": "removed",
+                "bytes_before": 4188,
+                "bytes_after": None,
+                "new_bytes": 0,
+            },
+        ],
+    }
 
 
 def inside(number: int, layers: int) -> dict:
-    held = [{"name": name, "dtype": "bf16", "shape": shape, "global_shape": None, "offset": 4096 * at, "bytes": 2 * math.prod(shape), "stored_bytes": math.prod(shape), "encoded": at % 9 == 1} for at, (name, shape) in enumerate(tensors(layers))]
-    base = {"kind": "file", "mode": 0o100644, "mtime": BEGIN, "target": None, "format": None, "state": None, "content": "b3:7f" * 8, "damage": None, "more_tensors": 0, "tensors": []}
-    return {"number": number, "files": [
-        base | {"path": "config.json", "bytes": 812, "stored_bytes": 402},
-        base | {"path": "latest", "kind": "symlink", "bytes": 5, "stored_bytes": 0, "target": "model.safetensors", "content": None},
-        base | {"path": "model.safetensors", "bytes": 163 * MIB, "stored_bytes": 71 * MIB, "format": "safetensors", "state": "valid", "tensors": held},
-        base | {"path": "optimizer.pt", "bytes": 324 * MIB, "stored_bytes": 90 * MIB, "format": "torch zip", "state": "invalid", "damage": "no pack has chunk 12"},
-    ]}
+    held = [
+        {
+            "name": name,
+            "dtype": "bf16",
+            "shape": shape,
+            "global_shape": None,
+            "offset": 4096 * at,
+            "bytes": 2 * math.prod(shape),
+            "stored_bytes": math.prod(shape),
+            "encoded": at % 9 == 1,
+        }
+        for at, (name, shape) in enumerate(tensors(layers))
+    ]
+    base = {
+        "kind": "file",
+        "mode": 0o100644,
+        "mtime": BEGIN,
+        "target": None,
+        "format": None,
+        "state": None,
+        "content": "b3:7f" * 8,
+        "damage": None,
+        "more_tensors": 0,
+        "tensors": [],
+    }
+    return {
+        "number": number,
+        "files": [
+            base | {"path": "config.json", "bytes": 812, "stored_bytes": 402},
+            base
+            | {
+                "path": "latest",
+                "kind": "symlink",
+                "bytes": 5,
+                "stored_bytes": 0,
+                "target": "model.safetensors",
+                "content": None,
+            },
+            base
+            | {
+                "path": "model.safetensors",
+                "bytes": 163 * MIB,
+                "stored_bytes": 71 * MIB,
+                "format": "safetensors",
+                "state": "valid",
+                "tensors": held,
+            },
+            base
+            | {
+                "path": "optimizer.pt",
+                "bytes": 324 * MIB,
+                "stored_bytes": 90 * MIB,
+                "format": "torch zip",
+                "state": "invalid",
+                "damage": "no pack has chunk 12",
+            },
+        ],
+    }
 
 
 def run(name: str, of: int, *, every: float = 2400.0, layers: int = 12) -> dict:
@@ -121,18 +293,33 @@ def run(name: str, of: int, *, every: float = 2400.0, layers: int = 12) -> dict:
         one["diff"] = diff(one["number"], layers)
     known = [one for one in versions if one["valid"] and one["metrics"] and not one["expired"]]
     best = min(known, key=lambda one: one["metrics"]["val_loss"])["number"] if known else None
-    return {"run": name, "deleted": False, "monitor": "val_loss", "best": best, "settings": settings(), "wrong": None, "versions": versions, "inside": inside(of, layers) if of else None}
+    return {
+        "run": name,
+        "deleted": False,
+        "monitor": "val_loss",
+        "best": best,
+        "settings": settings(),
+        "wrong": None,
+        "versions": versions,
+        "inside": inside(of, layers) if of else None,
+    }
 
 
 def hostile(value: object) -> object:
     """The same with every string, and every name of a metric, made hostile; what the page calculates with stays."""
     if isinstance(value, str):
-        return value if value in {"changed", "added", "removed", "file", "symlink", "default", "mount", "run"} else value + HOSTILE
+        return (
+            value
+            if value in {"changed", "added", "removed", "file", "symlink", "default", "mount", "run"}
+            else value + HOSTILE
+        )
     if isinstance(value, list):
         return [hostile(one) for one in value]
     if isinstance(value, dict):
         spoilt = {name: one if name in {"utc", "generated"} else hostile(one) for name, one in value.items()}
-        return {name + HOSTILE if name == "val_loss" else name: one for name, one in spoilt.items()} | ({"constructor": 1.5} if "val_loss" in value else {})
+        return {name + HOSTILE if name == "val_loss" else name: one for name, one in spoilt.items()} | (
+            {"constructor": 1.5} if "val_loss" in value else {}
+        )
     return value
 
 
@@ -141,8 +328,24 @@ def all_samples() -> dict[str, dict]:
     sweep = [run("sweep/lr-3e-4", 400, every=7200.0), run("sweep/lr-1e-3", 350), run("sweep/lr-3e-3", 250)]
     bare = run("plain", 12)
     for one in bare["versions"]:
-        one |= {"step": None, "epoch": None, "metrics": {}, "share": None, "diff": None, "provenance": None, "tags": [], "pinned": False}
-    bare |= {"best": None, "monitor": None, "inside": None, "deleted": True, "wrong": "keep_best needs monitor", "settings": []}
+        one |= {
+            "step": None,
+            "epoch": None,
+            "metrics": {},
+            "share": None,
+            "diff": None,
+            "provenance": None,
+            "tags": [],
+            "pinned": False,
+        }
+    bare |= {
+        "best": None,
+        "monitor": None,
+        "inside": None,
+        "deleted": True,
+        "wrong": "keep_best needs monitor",
+        "settings": [],
+    }
     return {
         "one": store([run("experiments/gpt2-small", 40)]),
         "thousand": store([*sweep, run("nothing-yet", 0)]),

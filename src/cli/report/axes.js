@@ -3,9 +3,18 @@
 
 /** The axes by kind: `ticks(from, to, about)` and `text(value, step, first)`. */
 const AXES = {
-    number: { ticks: (from, to, about) => spaced(from, to, decimalStep((to - from) / about)), text: value => digits(value) },
-    whole: { ticks: (from, to, about) => spaced(from, to, Math.max(1, decimalStep((to - from) / about))), text: shortCount },
-    bytes: { ticks: (from, to, about) => spaced(from, to, 2 ** Math.ceil(Math.log2(Math.max(1, (to - from) / about)))), text: value => size(value).replace(".0 ", " ") },
+    number: {
+        ticks: (from, to, about) => spaced(from, to, decimalStep((to - from) / about)),
+        text: value => digits(value),
+    },
+    whole: {
+        ticks: (from, to, about) => spaced(from, to, Math.max(1, decimalStep((to - from) / about))),
+        text: shortCount,
+    },
+    bytes: {
+        ticks: (from, to, about) => spaced(from, to, 2 ** Math.ceil(Math.log2(Math.max(1, (to - from) / about)))),
+        text: value => size(value).replace(".0 ", " "),
+    },
     time: { ticks: timeTicks, text: timeText },
     log: { ticks: logTicks, text: value => digits(value) },
 };
@@ -19,7 +28,8 @@ function decimalStep(least) {
 
 /** The multiples of `step` from `from` to `to`. */
 function spaced(from, to, step) {
-    const first = Math.ceil(from / step - 1e-9), last = Math.floor(to / step + 1e-9);
+    const first = Math.ceil(from / step - 1e-9),
+        last = Math.floor(to / step + 1e-9);
     const values = [];
     for (let at = first; at <= last && values.length < 100; at += 1) values.push(at * step);
     return { values, step };
@@ -27,9 +37,10 @@ function spaced(from, to, step) {
 
 /** 1, 2 and 5 of each power of ten; of many powers only some, and no 2 and 5. */
 function logTicks(from, to, about) {
-    const low = Math.floor(Math.log10(from)), high = Math.ceil(Math.log10(to));
+    const low = Math.floor(Math.log10(from)),
+        high = Math.ceil(Math.log10(to));
     const every = Math.ceil((high - low) / about);
-    const times = high - low <= about / 3 ? [1, 2, 5] : [1];
+    const times = to / from < 300 ? [1, 2, 5] : [1];
     const values = [];
     for (let power = low; power <= high; power += every) values.push(...times.map(one => one * 10 ** power));
     return { values: values.filter(value => value >= from && value <= to), step: 0 };
@@ -57,7 +68,8 @@ function monthTicks(from, to, about) {
 }
 
 function timeText(at, step, first) {
-    const date = new Date(1000 * at), text = date.toISOString();
+    const date = new Date(1000 * at),
+        text = date.toISOString();
     const day = `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`;
     if (step >= 28 * 86400) return `${MONTHS[date.getUTCMonth()]} ${date.getUTCFullYear()}`;
     if (step >= 86400) return day;
@@ -69,13 +81,14 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 
 /** In thousands or millions where all ticks of the axis are, so that steps fit below it. */
 function shortCount(value, step) {
-    const [unit, name] = step % 1e6 === 0 ? [1e6, "M"] : step % 1e3 === 0 ? [1e3, "k"] : [1, ""];
+    const [unit, name] = step % 1e5 === 0 ? [1e6, "M"] : step % 1e3 === 0 ? [1e3, "k"] : [1, ""];
     return value === 0 ? "0" : count(value / unit) + name;
 }
 
 /** From values of an axis to pixels, and its ticks. One value alone gets room around it. */
 function scale(kind, values, [begin, end], { zero = false, about = 5, snap = false } = {}) {
-    let from = zero ? 0 : Infinity, to = zero ? 0 : -Infinity;
+    let from = zero ? 0 : Infinity,
+        to = zero ? 0 : -Infinity;
     for (const value of values) {
         if (value < from) from = value;
         if (value > to) to = value;
@@ -91,7 +104,11 @@ function scale(kind, values, [begin, end], { zero = false, about = 5, snap = fal
     const place = kind === "log" ? Math.log10 : value => value;
     const across = (end - begin) / (place(to) - place(from));
     const at = value => begin + (place(value) - place(from)) * across;
-    const labels = found.values.map((value, index) => ({ value, at: at(value), text: text(value, found.step, index === 0) }));
+    const labels = found.values.map((value, index) => ({
+        value,
+        at: at(value),
+        text: text(value, found.step, index === 0),
+    }));
     return { at, ticks: labels };
 }
 

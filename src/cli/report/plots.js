@@ -14,15 +14,26 @@ function metricNames(run) {
 
 /** The value of a metric, or undefined. Names are the store's: "constructor" is one like any other. */
 function metricOf(version, name) {
-    return Object.hasOwn(version.metrics, name) && typeof version.metrics[name] === "number" ? version.metrics[name] : undefined;
+    return Object.hasOwn(version.metrics, name) && typeof version.metrics[name] === "number"
+        ? version.metrics[name]
+        : undefined;
 }
 
 /** All charts of a run, or a line that says why there are none. */
 function drawPlots(run) {
     const versions = run.versions.filter(version => !version.expired).reverse();
-    if (versions.length === 0) return el("p", { class: "card empty" }, "There is nothing to draw: this run has no versions.");
-    const pick = version => { location.hash = place(run.run, version.number); };
-    return el("div", { class: "plots" }, metricPlot(run, versions, pick), sizePlot(run, versions, pick), savingPlot(run, versions, pick));
+    if (versions.length === 0)
+        return el("p", { class: "card empty" }, "There is nothing to draw: this run has no versions.");
+    const pick = version => {
+        location.hash = place(run.run, version.number);
+    };
+    return el(
+        "div",
+        { class: "plots" },
+        metricPlot(run, versions, pick),
+        sizePlot(run, versions, pick),
+        savingPlot(run, versions, pick),
+    );
 }
 
 /** The horizontal axes that the versions have values for. */
@@ -36,23 +47,42 @@ function acrossOf(versions) {
 function metricPlot(run, versions, pick) {
     const names = metricNames(run);
     if (names.length === 0) {
-        return figure("Metric", [], el("p", { class: "empty" }, "No version has a metric. Metrics come from the names of checkpoints, trainer_state.json, scalars at the top of a torch file, or xattrs user.ckptfs.metric.NAME."), "wide");
+        return figure(
+            "Metric",
+            [],
+            el(
+                "p",
+                { class: "empty" },
+                "No version has a metric. Metrics come from the names of checkpoints, trainer_state.json, scalars at the top of a torch file, or xattrs user.ckptfs.metric.NAME.",
+            ),
+            "wide",
+        );
     }
     const across = acrossOf(versions);
-    const metric = chooser("metric", names), axis = chooser("over", across.map(one => one.title));
+    const metric = chooser("metric", names),
+        axis = chooser(
+            "over",
+            across.map(one => one.title),
+        );
     const log = el("input", { type: "checkbox" });
     const host = el("div");
     const draw = () => {
-        const name = names[metric.index()], x = across[axis.index()];
+        const name = names[metric.index()],
+            x = across[axis.index()];
         const isLog = log.checked && versions.every(version => !(metricOf(version, name) <= 0));
         const star = name === run.monitor ? run.best : null;
-        host.replaceChildren(chart({
-            versions, x, star, pick,
-            y: { kind: isLog ? "log" : "number" },
-            series: [{ index: 0, paint: "paint-a", of: version => metricOf(version, name) }],
-            about: `${name} over ${x.title}`,
-            tip: (version, [value]) => tipOf(version, [[name, digits(value)]]),
-        }));
+        host.replaceChildren(
+            chart({
+                versions,
+                x,
+                star,
+                pick,
+                y: { kind: isLog ? "log" : "number" },
+                series: [{ index: 0, paint: "paint-a", of: version => metricOf(version, name) }],
+                about: `${name} over ${x.title}`,
+                tip: (version, [value]) => tipOf(version, [[name, digits(value)]]),
+            }),
+        );
     };
     const controls = [metric.node, axis.node, el("label", {}, log, " log scale")];
     fill(log, { onchange: draw }, []);
@@ -68,30 +98,69 @@ function sizePlot(run, versions, pick) {
         { index: 1, paint: "paint-new", bars: true, name: "new in the store", of: version => version.new_bytes },
     ];
     const x = { title: "version", kind: "whole", of: (version, index) => index };
-    return figure("Size of each version", keys(series), chart({
-        versions, series, pick, x, bars: true, y: { kind: "bytes", zero: true },
-        about: "Bytes of the files of each version, and bytes that it added to the store",
-        tip: (version, [all, added]) => tipOf(version, [["files", size(all)], ["new", size(added)]]),
-    }));
+    return figure(
+        "Size of each version",
+        keys(series),
+        chart({
+            versions,
+            series,
+            pick,
+            x,
+            bars: true,
+            y: { kind: "bytes", zero: true },
+            about: "Bytes of the files of each version, and bytes that it added to the store",
+            tip: (version, [all, added]) =>
+                tipOf(version, [
+                    ["files", size(all)],
+                    ["new", size(added)],
+                ]),
+        }),
+    );
 }
 
 /** Both are sums over the versions on record: what they hold, and what they added to the store when they were made. */
 function savingPlot(run, versions, pick) {
-    const sums = [], sum = { all: 0, stored: 0 };
+    const sums = [],
+        sum = { all: 0, stored: 0 };
     for (const version of versions) {
         sum.all += version.logical_bytes;
         sum.stored += version.new_bytes;
         sums.push({ ...sum });
     }
     const series = [
-        { index: 0, paint: "paint-all", area: true, name: "all files of all versions", of: (version, index) => sums[index].all },
-        { index: 1, paint: "paint-new", area: true, name: "new in the store", of: (version, index) => sums[index].stored },
+        {
+            index: 0,
+            paint: "paint-all",
+            area: true,
+            name: "all files of all versions",
+            of: (version, index) => sums[index].all,
+        },
+        {
+            index: 1,
+            paint: "paint-new",
+            area: true,
+            name: "new in the store",
+            of: (version, index) => sums[index].stored,
+        },
     ];
-    return figure("Savings over time", keys(series), chart({
-        versions, series, pick, x: { title: "time (UTC)", kind: "time", of: seconds }, y: { kind: "bytes", zero: true },
-        about: "Bytes of all versions so far, and what they added to the store",
-        tip: (version, [all, stored]) => tipOf(version, [["all so far", size(all)], ["stored", size(stored)], ["ratio", ratio(all, stored)]]),
-    }));
+    return figure(
+        "Savings over time",
+        keys(series),
+        chart({
+            versions,
+            series,
+            pick,
+            x: { title: "time (UTC)", kind: "time", of: seconds },
+            y: { kind: "bytes", zero: true },
+            about: "Bytes of all versions so far, and what they added to the store",
+            tip: (version, [all, stored]) =>
+                tipOf(version, [
+                    ["all so far", size(all)],
+                    ["stored", size(stored)],
+                    ["ratio", ratio(all, stored)],
+                ]),
+        }),
+    );
 }
 
 /** The words at a point. */
@@ -99,14 +168,22 @@ function tipOf(version, rows) {
     const step = version.step === null ? [] : [el("div", { class: "muted" }, `step ${count(version.step)}`)];
     const bad = state(version) === "good" ? [] : [el("div", {}, state(version))];
     return [
-        el("strong", {}, numbered(version.number)), ...step, el("div", { class: "muted" }, clock(version.utc)), ...bad,
+        el("strong", {}, numbered(version.number)),
+        ...step,
+        el("div", { class: "muted" }, clock(version.utc)),
+        ...bad,
         ...rows.map(([name, value]) => el("div", { class: "pair" }, el("span", {}, name), el("b", {}, value))),
     ];
 }
 
 /** A chart with its heading, and its controls or its key. */
 function figure(title, controls, body, kind = "") {
-    return el("section", { class: `card figure ${kind}` }, el("div", { class: "bar-head" }, el("h3", {}, title), el("div", { class: "controls" }, controls)), body);
+    return el(
+        "section",
+        { class: `card figure ${kind}` },
+        el("div", { class: "bar-head" }, el("h3", {}, title), el("div", { class: "controls" }, controls)),
+        body,
+    );
 }
 
 /** The key of a chart: its colours and their names. */
@@ -116,6 +193,10 @@ function keys(series) {
 
 /** A choice of one name of several. */
 function chooser(label, names) {
-    const select = el("select", {}, names.map((name, index) => el("option", { value: index }, name)));
+    const select = el(
+        "select",
+        {},
+        names.map((name, index) => el("option", { value: index }, name)),
+    );
     return { node: el("label", {}, `${label} `, select), index: () => select.selectedIndex };
 }

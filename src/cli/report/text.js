@@ -6,18 +6,23 @@
 // there (page.js).
 
 /** Characters that are not seen, or that turn the text around them: controls, bidi marks, fillers, tags. */
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu;
+const HIDDEN =
+    /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e0fff}]/gu;
 
 /** `text` with such characters spelt out, as ⟨U+202E⟩. */
 function visible(text) {
-    return String(text).replace(HIDDEN, found => `⟨U+${found.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+    return String(text).replace(
+        HIDDEN,
+        found => `⟨U+${found.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`,
+    );
 }
 
 /** Fills `node`: `on...` are listeners, all else attributes; null and false leave one out; arrays of children are flat. */
 function fill(node, attributes, children) {
     for (const [name, value] of Object.entries(attributes)) {
         if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-        else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, visible(value === true ? "" : value));
+        else if (value !== null && value !== undefined && value !== false)
+            node.setAttribute(name, visible(value === true ? "" : value));
     }
     for (const child of children.flat(3)) {
         if (child === null || child === undefined || child === false) continue;
@@ -40,7 +45,8 @@ function svg(tag, attributes = {}, ...children) {
 function size(bytes) {
     if (bytes === null || bytes === undefined) return "–";
     const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let value = bytes, unit = 0;
+    let value = bytes,
+        unit = 0;
     while (Math.abs(value) >= (unit === 0 ? 1024 : 1023.95) && unit < units.length - 1) {
         value /= 1024;
         unit += 1;
@@ -68,7 +74,7 @@ function digits(value) {
 
 /** What part of `whole` that is, "12.5 %". */
 function percent(part, whole) {
-    return whole > 0 ? `${(100 * part / whole).toFixed(1)} %` : "–";
+    return whole > 0 ? `${((100 * part) / whole).toFixed(1)} %` : "–";
 }
 
 /** How often `part` goes into `whole`, "3.4 ×". */
@@ -148,7 +154,9 @@ function slices(body, rows, make, { each, more, box }) {
         button.hidden = shown >= rows.length;
         button.textContent = `Show ${count(Math.min(each, rows.length - shown))} more of ${count(rows.length - shown)}`;
     };
-    if (box) box.onscroll = () => box.scrollHeight - box.scrollTop - box.clientHeight < 600 && shown < rows.length && next();
+    if (box)
+        box.onscroll = () =>
+            box.scrollHeight - box.scrollTop - box.clientHeight < 600 && shown < rows.length && next();
     body.replaceChildren();
     more.replaceChildren(button);
     next();
