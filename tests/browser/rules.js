@@ -2,19 +2,25 @@
 
 (() => {
     const all = [...document.querySelectorAll("body *")];
-    const named = node => `${node.tagName} .${node.className.baseVal ?? node.className} ${node.textContent.slice(0, 40)}`;
+    const named = node =>
+        `${node.tagName} .${node.className.baseVal ?? node.className} ${node.textContent.slice(0, 40)}`;
     const box = node => node.getBoundingClientRect();
 
     /** Nothing of the store may become more than text. */
     function harm() {
-        const foreign = "img, iframe, object, embed, form, base, audio, video, link:not([rel=icon]), script#data ~ script ~ script";
-        const handlers = [...document.querySelectorAll("*")].flatMap(node => [...node.attributes]).filter(one => one.name.startsWith("on"));
+        const foreign =
+            "img, iframe, object, embed, form, base, audio, video, link:not([rel=icon]), script#data ~ script ~ script";
+        const handlers = [...document.querySelectorAll("*")]
+            .flatMap(node => [...node.attributes])
+            .filter(one => one.name.startsWith("on"));
         const hidden = /[\u0000-\u0008\u000b-\u001f\u007f\u200b\u2028-\u202e\u2066-\u2069\ufeff]/;
         return [
             ...(window.harmed === undefined ? [] : ["a string of the store ran as script"]),
             ...[...document.querySelectorAll(foreign)].map(node => `element: ${node.outerHTML.slice(0, 80)}`),
             ...handlers.map(one => `attribute: ${one.name}`),
-            ...[...document.querySelectorAll("a")].filter(node => !node.getAttribute("href").startsWith("#")).map(node => `link: ${node.href}`),
+            ...[...document.querySelectorAll("a")]
+                .filter(node => !node.getAttribute("href").startsWith("#"))
+                .map(node => `link: ${node.href}`),
             ...(hidden.test(document.body.innerText + document.title) ? ["hidden characters in the text"] : []),
         ];
     }
@@ -24,7 +30,10 @@
         const width = document.documentElement.scrollWidth;
         const isOut = node => box(node).width > 0 && (box(node).right > innerWidth + 1 || box(node).left < -1);
         const out = all.filter(node => !node.closest(".scroll, .skip, .piece") && isOut(node));
-        return [...(width > innerWidth ? [`the page is ${width} wide`] : []), ...out.slice(0, 5).map(node => `cut off: ${named(node)}`)];
+        return [
+            ...(width > innerWidth ? [`the page is ${width} wide`] : []),
+            ...out.slice(0, 5).map(node => `cut off: ${named(node)}`),
+        ];
     }
 
     /** Texts need the contrast of WCAG AA to what is behind them. */
@@ -40,12 +49,16 @@
         const found = new Set();
         for (const node of all.filter(one => hasText(one) && one.getClientRects().length > 0)) {
             const style = getComputedStyle(node);
-            const [a, b] = [light(channels(node instanceof SVGElement ? style.fill : style.color)), light(behind(node))];
+            const [a, b] = [
+                light(channels(node instanceof SVGElement ? style.fill : style.color)),
+                light(behind(node)),
+            ];
             const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-            if (contrast < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) found.add(`contrast ${contrast.toFixed(2)}: ${named(node)}`);
+            if (contrast < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5))
+                found.add(`contrast ${contrast.toFixed(2)}: ${named(node)}`);
         }
         return [...found];
     }
 
     return [...harm(), ...cut(), ...faint()];
-})()
+})();

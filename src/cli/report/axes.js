@@ -79,10 +79,10 @@ function timeText(at, step, first) {
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/** In thousands or millions where all ticks of the axis are, so that steps fit below it. */
+/** 500k, 1M, 1.5M where all ticks of the axis are that round, so that steps fit below it. */
 function shortCount(value, step) {
-    const [unit, name] = step % 1e5 === 0 ? [1e6, "M"] : step % 1e3 === 0 ? [1e3, "k"] : [1, ""];
-    return value === 0 ? "0" : count(value / unit) + name;
+    if (value >= 1e6 && step % 1e5 === 0) return `${count(value / 1e6)}M`;
+    return value !== 0 && step % 1e3 === 0 ? `${count(value / 1e3)}k` : count(value);
 }
 
 /** From values of an axis to pixels, and its ticks. One value alone gets room around it. */

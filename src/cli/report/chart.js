@@ -19,6 +19,7 @@ function chart(spec) {
 
 function drawChart(spec, width) {
     const points = placed(spec);
+    if (points.length === 0) return [el("p", { class: "empty" }, `No version has both: ${spec.about}.`)];
     const scales = scalesOf(spec, points, width);
     const { plot, x, y } = scales;
     const drawn = spec.series.map(series => drawSeries(series, points, scales));
@@ -114,7 +115,7 @@ function drawSeries(series, points, { x, y, plot, band }) {
         .map(({ px, py }, index) => `${index === 0 ? "M" : "L"}${px.toFixed(1)} ${py.toFixed(1)}`)
         .join("");
     const ends = known.length > 0 ? `V${plot.bottom}H${known[0].px.toFixed(1)}z` : "";
-    const fit = found => !series.area && found.length * 9 < plot.right - plot.left;
+    const fit = found => (!series.area || known.length === 1) && found.length * 9 < plot.right - plot.left;
     const dots = [known, known.filter(point => state(point.version) !== "good")].find(fit) ?? [];
     return svg(
         "g",

@@ -1,6 +1,21 @@
 // One version: what is recorded of it, why it stays or goes, and who wrote it. What changed in it and what is inside is
 // in files.js.
 
+/** Closes the dialog, and with it the address forgets the version. */
+function closer() {
+    const close = () => document.getElementById("detail").close();
+    return el("button", { type: "button", class: "close", "aria-label": "Close", onclick: close }, "✕");
+}
+
+/** What is said of a version that an address names and the page does not have. */
+function drawMissing(run, number) {
+    return [
+        el("div", { class: "detail-head" }, el("nav"), closer()),
+        el("h2", { id: "detail-title", tabindex: -1 }, `Version ${numbered(number)}`),
+        el("p", {}, `This page has no such version of ${run ?? "any run"}: it came later, or was reclaimed before.`),
+    ];
+}
+
 /** The version's whole detail, into the dialog. */
 function drawDetail(run, version) {
     const at = run.versions.indexOf(version);
@@ -16,18 +31,7 @@ function drawDetail(run, version) {
                 step(older, `← ${numbered(older?.number)}`),
                 step(newer, `${numbered(newer?.number)} →`),
             ),
-            el(
-                "button",
-                {
-                    type: "button",
-                    class: "close",
-                    "aria-label": "Close",
-                    onclick: () => {
-                        location.hash = place(run.run, null);
-                    },
-                },
-                "✕",
-            ),
+            closer(),
         ),
         el(
             "h2",

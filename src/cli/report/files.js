@@ -10,7 +10,7 @@ function fileOf(line, file, columns, row) {
             ? el(
                   "p",
                   { class: "muted" },
-                  `${many(file.more_tensors, "more tensor")} not listed on this page; ckptfs show and ckptfs diff list all.`,
+                  `${many(file.more_tensors, "more tensor")} not listed here; ckptfs show and diff list all.`,
               )
             : null;
     if (file.tensors.length === 0)

@@ -39,9 +39,11 @@ document.addEventListener("DOMContentLoaded", () => {
         detail,
         {
             onclose: () => {
-                if (asked().version !== null) location.hash = place(shownRun.run, null);
+                if (asked().version !== null) location.hash = place(shownRun?.run ?? "", null);
             },
-            onclick: event => event.target === detail && detail.close(),
+            // Beside it, and not into a gap of its own.
+            onclick: event =>
+                event.target === detail && event.clientX < detail.getBoundingClientRect().left && detail.close(),
         },
         [],
     );
@@ -59,12 +61,15 @@ function asked() {
 function route() {
     const { run: name, version: number } = asked();
     const newest = [...data.runs].sort((a, b) => newestOf(b) - newestOf(a))[0];
-    const run = data.runs.find(one => one.run === name) ?? shownRun ?? newest;
+    const named = data.runs.find(one => one.run === name);
+    const run = named ?? shownRun ?? newest;
     if (run && run !== shownRun) showRun(run);
     const detail = document.getElementById("detail");
-    const version = run?.versions.find(one => one.number === number);
-    if (!version) return detail.close();
-    detail.replaceChildren(...drawDetail(run, version).filter(Boolean));
+    if (number === null) return detail.close();
+    const version = (name === null ? run : named)?.versions.find(one => one.number === number);
+    detail.replaceChildren(
+        ...(version ? drawDetail(run, version).filter(Boolean) : drawMissing(name ?? run?.run, number)),
+    );
     if (!detail.open) detail.showModal();
     detail.scrollTop = 0;
     document.getElementById("detail-title").focus();

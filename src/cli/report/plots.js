@@ -53,7 +53,8 @@ function metricPlot(run, versions, pick) {
             el(
                 "p",
                 { class: "empty" },
-                "No version has a metric. Metrics come from the names of checkpoints, trainer_state.json, scalars at the top of a torch file, or xattrs user.ckptfs.metric.NAME.",
+                "No version has a metric. Metrics come from names of checkpoints, trainer_state.json, numbers at the top of a " +
+                    "torch file, or xattrs user.ckptfs.metric.NAME.",
             ),
             "wide",
         );
