@@ -249,7 +249,7 @@ class Report:
             x, y = left + width * 0.7, 100 + height / 2
             page.mouse("mouseMoved", x, y)
             page.settle()
-            tip = page.run("(document.querySelectorAll('.tip:not([hidden]) strong')[0] ?? {{}}).textContent")
+            tip = page.run("(document.querySelectorAll('.tip:not([hidden]) strong')[0] ?? {}).textContent")
             self.check(bool(tip), f"chart {at} says nothing under the pointer")
             if self.pictures and at == 0:
                 page.picture(self.pictures / f"{self.path.stem}-hover.png")
