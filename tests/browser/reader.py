@@ -222,8 +222,7 @@ class Report:
         page = self.open("charts", DESK)
         page.settle()
         live = [one for one in self.newest()["versions"] if not one["expired"]]
-        has_steps = any(one["step"] is not None for one in live)
-        has_metric = any(one["metrics"] and (one["step"] is not None or not has_steps) for one in live)
+        has_metric = any(one["metrics"] for one in live)
         places = page.run(
             "[...document.querySelectorAll('.chart svg')].map(one => { const box = one.getBoundingClientRect(); return [box.left + scrollX, box.top + scrollY, box.width, box.height]; })"
         )

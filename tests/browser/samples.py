@@ -109,10 +109,11 @@ def all_samples() -> dict[str, dict]:
         "wrong": "keep_best needs monitor",
         "settings": [],
     }
-    # No version has both a step and a metric.
+    # No version has both a step and a metric, and one metric is only in what is removed.
     sparse = run("sparse", 8)
     for one in sparse["versions"]:
         one |= {"metrics": {}} if one["number"] % 2 else {"step": None}
+        one["metrics"] = {"alone": 1.0} if one["expired"] else one["metrics"]
     return {
         "one": store([run("experiments/gpt2-small", 40)]),
         "thousand": store([*sweep, run("nothing-yet", 0)]),

@@ -19,7 +19,7 @@ function chart(spec) {
 
 function drawChart(spec, width) {
     const points = placed(spec);
-    if (points.length === 0) return [el("p", { class: "empty" }, `No version has both: ${spec.about}.`)];
+    if (points.length === 0) return [el("p", { class: "empty" }, `No version has values for ${spec.about}.`)];
     const scales = scalesOf(spec, points, width);
     const { plot, x, y } = scales;
     const drawn = spec.series.map(series => drawSeries(series, points, scales));

@@ -59,7 +59,7 @@ function metricPlot(run, versions, pick) {
             "wide",
         );
     }
-    const across = acrossOf(versions);
+    const across = acrossOf(versions.filter(version => names.some(name => metricOf(version, name) !== undefined)));
     const metric = chooser("metric", names),
         axis = chooser(
             "over",
