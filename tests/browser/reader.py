@@ -253,12 +253,38 @@ class Report:
             opened = page.run("document.querySelector('#detail[open] h2')?.textContent") or ""
             self.check(bool(tip) and tip in opened, f"a click into chart {at} does not open {tip}")
             page.key("Escape", 27)
+        self.metrics(page)
         page.run("document.querySelector('.chart svg').focus()")
         for key, code in (("Home", 36), ("ArrowRight", 39), ("Enter", 13)):
             page.key(key, code)
         self.check(page.run("document.getElementById('detail').open"), "the keys do not open a version from a chart")
         self.done(page)
         self.touch()
+
+    def metrics(self, page: Page) -> None:
+        """Each metric is drawn when it is chosen, or the page says that no version has it; so over each axis, and log."""
+        chosen = "((at, index) => { const box = document.querySelectorAll('.figure select')[at]; box.selectedIndex = index; box.dispatchEvent(new Event('change', { bubbles: true })); return box.selectedOptions[0].text; })"
+        drawn = "document.querySelector('.figure:first-child svg')?.getAttribute('aria-label') ?? document.querySelector('.figure:first-child .empty').textContent"
+        if page.run("document.querySelectorAll('.figure select').length") == 0:
+            return
+        for at in (0, 1):
+            for index in reversed(
+                range(page.run(f"document.querySelectorAll('.figure select')[{at}].options.length"))
+            ):
+                name = page.run(f"{chosen}({at}, {index})")
+                page.settle()
+                self.check(name in page.run(drawn), f"{name} is chosen, but {page.run(drawn)} is drawn")
+        values = {
+            one["metrics"].get(self.newest()["monitor"]) for one in self.newest()["versions"] if not one["expired"]
+        }
+        line = "document.querySelector('.chart .line').getAttribute('d')"
+        before = page.run(line)
+        page.run("document.querySelector('.figure input[type=checkbox]').click()")
+        page.settle()
+        positive = [value for value in values if value is not None and value > 0]
+        if len(positive) > 2 and all(value is None or value > 0 for value in values):
+            self.check(page.run(line) != before, "the log scale changes nothing")
+        self.check("NaN" not in page.run(line), "the log scale is not drawn")
 
     def touch(self) -> None:
         """A tap shows a version, a second one at the same place opens it."""
