@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Breaks the disk below a store in the ways that disks break (unreadable, failing writes and flushes, read-only, full, at
-# a quota) and checks what a user of the mount sees, and that everything acknowledged is there once the disk works again.
+# Breaks the disk below a store in the ways that disks break (unreadable, failing writes and flushes, read-only, full) and
+# checks what a user of the mount sees, and that everything acknowledged is there once the disk works again.
 #
 #   sudo scripts/disk_faults.sh [NAME]...   all cases without an argument; NAME chooses those whose name contains it
 #
@@ -15,7 +15,7 @@ case ${1:-} in
 esac
 [ "$TARGET" = ckptfs ] || die "TARGET is '$TARGET'; only ckptfs is tried"
 need_root "$0"
-need_disks ext4 xfs btrfs
+need_disks ext4 xfs
 testbed_start disk_faults
 need_free "$WORK" 4
 timeout --kill-after=10 1800 python3 "$REPO/scripts/python/disk_faults.py" --disk "$DISK" --binary "$CKPTFS" "$WORK" "$@"

@@ -7,9 +7,7 @@ import pathlib
 import struct
 import time
 
-import disks
 from disk_bed import Bed, check, fails, put, same
-from mounts import wait_for
 
 MIB = 1 << 20
 SAVES, SAVE_BYTES = 100, 200 * MIB
@@ -85,74 +83,7 @@ def filled_by_another(bed: Bed) -> None:
     bed.mounts.unmount()
 
 
-def quota_is_reached(bed: Bed) -> None:
-    """The store's quota, which statfs(2) does not show: saves get EDQUOT, nothing that was acknowledged is lost, deleting
-    (once the disk has counted) and a kill and a new mount work, and when the quota is raised it goes on."""
-    bed.store.rmdir()
-    disks.run("btrfs", "subvolume", "create", bed.store)
-    disks.run("btrfs", "quota", "enable", bed.disk)
-    limit(bed, "200M")
-    mount = bed.mount("settle=100ms")
-    saved, refused = {}, 0
-    for number in range(60):
-        if refused == 6:
-            break
-        name, data = f"f{number}.bin", os.urandom(8 * MIB)
-        try:
-            put(mount / name, data)
-            saved[name] = data
-        except OSError as error:
-            check(error.errno in (errno.EDQUOT, errno.ENOSPC), f"save {number}: {error}")
-            refused += 1
-            if (mount / name).exists():
-                deleted(mount / name)
-    check(refused == 6 and len(saved) >= 5, f"{len(saved)} saves, {refused} refused: the case shows nothing")
-    quota_heals(bed, mount, saved)
-
-
-def deleted(path: pathlib.Path) -> None:
-    """btrfs counts what was given back only when it commits, at most 30 s later."""
-    def gone() -> bool:
-        try:
-            path.unlink()
-        except OSError as error:
-            check(error.errno in (errno.EDQUOT, errno.ENOSPC), f"deleting {path.name}: {error}")
-            return False
-        return True
-
-    wait_for(f"deleting {path.name}", gone, 45)
-
-
-def quota_heals(bed: Bed, mount: pathlib.Path, saved: dict[str, bytes]) -> None:
-    for name, data in saved.items():
-        same(mount / name, data)
-    check(bed.mounts.status()["health"] == "ok", f"health at the quota: {bed.mounts.status()['health']}")
-    deleted(mount / "f0.bin")
-    del saved["f0.bin"]
-    bed.mounts.kill()
-    mount = bed.mount("settle=100ms")
-    for name, data in saved.items():
-        same(mount / name, data)
-    deleted(mount / "f1.bin")
-    del saved["f1.bin"]
-    bed.mounts.unmount()
-    mount = bed.mount("settle=100ms")
-    limit(bed, "none")
-    put(mount / "after.bin", b"goes on")
-    for name, data in saved.items():
-        same(mount / name, data)
-    check(not (mount / "f0.bin").exists(), "a deleted file is back")
-    check(bed.mounts.status()["health"] == "ok", "health once there is space")
-    bed.mounts.unmount(wait=True)
-    disks.run(bed.binary, "check", "--read-data", bed.store)
-
-
-def limit(bed: Bed, size: str) -> None:
-    disks.run("btrfs", "qgroup", "limit", size, bed.store)
-
-
 FULL_CASES = [
     *((f"filled-by-another-{kind}", kind, 400, "defaults", filled_by_another) for kind in ("ext4", "xfs")),
-    ("quota-reached-btrfs", "btrfs", 1200, "defaults", quota_is_reached),
     *((f"trains-for-ever-{kind}", kind, 2048, "defaults", trains_for_ever) for kind in ("ext4", "xfs")),
 ]

@@ -70,15 +70,6 @@ pub fn preallocate(file: &File, len: u64, path: &Path) -> Result<()> {
     }
 }
 
-/// Asks a filesystem that copies on write (btrfs) to write `file`, which is empty yet, where it lies: else a write to
-/// space that was preallocated needs space again. Other filesystems do that anyway, and know no such wish.
-pub fn write_in_place(file: &File, path: &Path) {
-    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
-    if let Err(error) = ioctl_getflags(file).and_then(|flags| ioctl_setflags(file, flags | IFlags::NOCOW)) {
-        tracing::trace!("{} has no flag against copying on write: {error}", path.display());
-    }
-}
-
 /// Cuts `file` to `len` bytes and makes that durable.
 pub fn truncate(file: &File, len: u64, path: &Path) -> Result<()> {
     file.set_len(len).context("truncate", path)?;

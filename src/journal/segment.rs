@@ -1,6 +1,6 @@
 //! Segment files: their names, their header, and how a new one comes to be.
 //!
-//! A segment is prepared under a temporary name: to be written in place, preallocated, header written, fsynced. Only then is it
+//! A segment is prepared under a temporary name: preallocated, header written, fsynced. Only then is it
 //! renamed to its place. So a file named as a segment always has a durable header, and appending to it
 //! needs no space.
 
@@ -57,7 +57,6 @@ pub fn list(dir: &Path, extension: &str) -> Result<Vec<SegmentPath>> {
 /// Creates `path` with `len` bytes preallocated and the header of `boot`, durable.
 pub fn prepare(path: &Path, len: u64, boot: &BootId) -> Result<File> {
     let file = private::create(path)?;
-    durable::write_in_place(&file, path);
     durable::preallocate(&file, len, path)?;
     file.write_all_at(&header(boot), 0).context("write", path)?;
     durable::sync_all(&file, path)?;

@@ -1,13 +1,12 @@
 //! A segment prepared ahead, so that going on to the next one takes no time and no space.
 //!
 //! A helper thread holds exactly one finished spare and offers it; when it is taken it makes the next. When
-//! it cannot (disk full) it tries again every second; the taker then makes its own, or fails. Where the disk wants space
-//! even for an append, the spare is the reserve that it gets.
+//! it cannot (disk full) it tries again every second; the taker then makes its own, or fails.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -26,13 +25,12 @@ pub(super) struct Spare {
     pub(super) path: PathBuf,
 }
 
-/// Makes spares. `is_short`: the disk had no room for the last one.
+/// Makes spares.
 struct Maker {
     dir: PathBuf,
     segment_bytes: u64,
     boot: BootId,
     next: AtomicU64,
-    is_short: AtomicBool,
 }
 
 /// The source of prepared segments.
@@ -52,13 +50,7 @@ impl Spares {
                 fs::remove_file(&path).context("delete", &path)?;
             }
         }
-        let maker = Arc::new(Maker {
-            dir: dir.to_owned(),
-            segment_bytes,
-            boot,
-            next: AtomicU64::new(0),
-            is_short: AtomicBool::new(false),
-        });
+        let maker = Arc::new(Maker { dir: dir.to_owned(), segment_bytes, boot, next: AtomicU64::new(0) });
         let (offer, ready) = bounded(0);
         let (stop, stopped) = bounded(0);
         let helper = Arc::clone(&maker);
@@ -74,20 +66,6 @@ impl Spares {
     pub(super) fn take(&self) -> Result<Spare> {
         let make = || self.maker.make().or_else(|error| self.ready.recv_timeout(RETRY).map_err(|_| error));
         self.ready.try_recv().or_else(|_| make())
-    }
-
-    /// Deletes the prepared segment, so that its space is free for something smaller; whether there was one. The helper
-    /// makes another when there is room for it.
-    pub(super) fn give_back(&self) -> bool {
-        self.ready.try_recv().is_ok_and(|spare| {
-            discard(&spare.path);
-            true
-        })
-    }
-
-    /// Whether the disk has no room for a spare.
-    pub(super) fn is_short(&self) -> bool {
-        self.maker.is_short.load(Ordering::Relaxed)
     }
 }
 
@@ -113,9 +91,7 @@ impl Maker {
 
     fn run(&self, offer: &Sender<Spare>, stopped: &Receiver<()>) {
         loop {
-            let made = self.make();
-            self.is_short.store(made.is_err(), Ordering::Relaxed);
-            match made {
+            match self.make() {
                 Ok(spare) => {
                     let path = spare.path.clone();
                     select! {

@@ -185,23 +185,6 @@ fn a_spare_is_ready_and_leaves_no_file_behind() {
     assert!(left.iter().all(|path| path.extension().is_some_and(|found| found == "log")), "{left:?}");
 }
 
-#[test]
-fn a_spare_that_is_given_back_is_off_the_disk_and_another_one_comes() {
-    let dir = tempfile::tempdir().unwrap();
-    let files = || fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-    let spares = super::spare::Spares::start(dir.path(), 4096, BOOT).unwrap();
-    let began = std::time::Instant::now();
-    let first = loop {
-        let there = files();
-        if spares.give_back() {
-            break there;
-        }
-        assert!(began.elapsed() < std::time::Duration::from_secs(10), "no spare is offered");
-    };
-    assert!(files().iter().all(|path| !first.contains(path)), "{first:?}");
-    assert!(spares.take().unwrap().path.exists());
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]

@@ -89,13 +89,9 @@ impl Journal {
         }
         let seq = active.next_seq;
         record::seal(&mut encoded, seq, self.durable_seq());
-        let write = || active.file.write_all_at(&encoded, active.offset).context("append to", &active.path);
-        let mut written = write();
-        if written.as_ref().is_err_and(is_full) && self.spares.give_back() {
-            // A quota of btrfs counts what a write into preallocated space does to the tree, too.
-            written = write();
-        }
-        if let Err(error) = written {
+        if let Err(error) =
+            active.file.write_all_at(&encoded, active.offset).context("append to", &active.path)
+        {
             // The half-written record is not valid, and the next append overwrites it.
             return Err(if is_full(&error) { error } else { self.poison(error) });
         }
@@ -152,11 +148,6 @@ impl Journal {
                 found => Ok(sum + found.context("stat", &segment.path)?.len()),
             }
         })
-    }
-
-    /// Whether the disk has no room for the segment that comes next.
-    pub fn is_short_of_room(&self) -> bool {
-        self.spares.is_short()
     }
 
     /// The failure that ended all writing.

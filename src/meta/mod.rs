@@ -200,11 +200,6 @@ impl Meta {
         self.shared.journal.last_seq()
     }
 
-    /// Whether the disk, or a quota on it, has no room for the journal's next segment.
-    pub fn is_short_of_room(&self) -> bool {
-        self.shared.journal.is_short_of_room()
-    }
-
     /// The last seq that survives a power cut.
     pub fn durable_seq(&self) -> u64 {
         self.shared.journal.durable_seq()

@@ -88,7 +88,7 @@ function facts(version) {
         ["Made by", version.trigger],
         ["Files", count(version.files)],
         ["Size", size(version.logical_bytes)],
-        ["New", size(version.new_bytes)],
+        ["New", size(grownBy(version))],
         ...stored,
         ["Path then", version.path],
     ]);

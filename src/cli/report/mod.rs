@@ -19,15 +19,17 @@ use crate::command::{self, Answer, Report};
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
-const SCRIPTS: [&str; 8] = [
-    include_str!("text.js"),
+/// In the order of their names, as the browser test puts them together, too.
+const SCRIPTS: [&str; 9] = [
     include_str!("axes.js"),
     include_str!("chart.js"),
+    include_str!("detail.js"),
+    include_str!("files.js"),
+    include_str!("page.js"),
+    include_str!("plan.js"),
     include_str!("plots.js"),
     include_str!("table.js"),
-    include_str!("detail.js"),
-    include_str!("plan.js"),
-    include_str!("page.js"),
+    include_str!("text.js"),
 ];
 
 const ABOUT: &str = "\
@@ -112,7 +114,7 @@ fn page(document: &Document<'_>) -> Outcome<String> {
     let data = serde_json::to_string(document)
         .map_err(|error| Failure::Failed(format!("cannot write JSON: {error}")))?;
     // The data last: what is in them is not looked at any more.
-    let page = PAGE.replacen("/*STYLE*/", STYLE, 1).replacen("/*SCRIPT*/", &SCRIPTS.concat(), 1);
+    let page = PAGE.replacen("/*STYLE*/", STYLE, 1).replacen("/*SCRIPT*/", &SCRIPTS.join("\n"), 1);
     Ok(page.replacen("/*DATA*/", &inert(&data), 1))
 }
 

@@ -248,7 +248,7 @@ function drawRuns() {
         );
     if (data.runs.length === 1) return el("span", { hidden: true });
     const row = (run, index) => {
-        const sum = field => run.versions.reduce((total, version) => total + version[field], 0);
+        const sum = of => run.versions.reduce((total, version) => total + of(version), 0);
         const going = run.versions.filter(goes).length;
         return el(
             "a",
@@ -259,7 +259,7 @@ function drawRuns() {
                 { class: "muted" },
                 [
                     many(run.versions.length, "version"),
-                    run.versions.length > 0 && `${size(sum("logical_bytes"))} saved, ${size(sum("new_bytes"))} new`,
+                    run.versions.length > 0 && `${size(sum(version => version.logical_bytes))} saved, ${size(sum(grownBy))} new`,
                     going > 0 && `${count(going)} to go`,
                 ]
                     .filter(Boolean)

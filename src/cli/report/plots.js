@@ -96,7 +96,7 @@ function metricPlot(run, versions, pick) {
 function sizePlot(run, versions, pick) {
     const series = [
         { index: 0, paint: "paint-all", bars: true, name: "all its files", of: version => version.logical_bytes },
-        { index: 1, paint: "paint-new", bars: true, name: "new in the store", of: version => version.new_bytes },
+        { index: 1, paint: "paint-new", bars: true, name: "new in the store", of: grownBy },
     ];
     const x = { title: "version", kind: "whole", of: (version, index) => index };
     return figure(
@@ -119,13 +119,13 @@ function sizePlot(run, versions, pick) {
     );
 }
 
-/** Both are sums over the versions on record: what they hold, and what they added to the store when they were made. */
+/** Both are sums over the versions on record: what they hold, and what the packs grew by them. */
 function savingPlot(run, versions, pick) {
     const sums = [],
         sum = { all: 0, stored: 0 };
     for (const version of versions) {
         sum.all += version.logical_bytes;
-        sum.stored += version.new_bytes;
+        sum.stored += grownBy(version);
         sums.push({ ...sum });
     }
     const series = [

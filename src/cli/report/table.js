@@ -52,7 +52,7 @@ function columnsOf(run) {
             sort: version => version.logical_bytes,
             cell: version => size(version.logical_bytes),
         },
-        { name: "New", number: true, sort: version => version.new_bytes, cell: version => size(version.new_bytes) },
+        { name: "New", number: true, sort: grownBy, cell: version => size(grownBy(version)) },
         share("Unique", "unique_bytes"),
         share("Would free", "would_free_bytes"),
         { name: "State", sort: state, cell: version => badge(state(version), state(version)) },

@@ -17,6 +17,11 @@ function visible(text) {
     );
 }
 
+/** What the packs have grown by a version, as it is stored now; where that is not known, as it was made. */
+function grownBy(version) {
+    return version.share?.added_bytes ?? version.new_bytes;
+}
+
 /** Fills `node`: `on...` are listeners, all else attributes; null and false leave one out; arrays of children are flat. */
 function fill(node, attributes, children) {
     for (const [name, value] of Object.entries(attributes)) {

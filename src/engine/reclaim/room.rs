@@ -3,8 +3,7 @@
 //! A save that is answered too early fails in its middle, and nobody sees the writes of passthrough. So there is pressure
 //! as soon as the next save might not fit, and who opens a file for writing then waits until space was given back: slower
 //! saves instead of failed ones. When nothing more can be given back nobody waits, and what would not fit in the last
-//! reserve gets ENOSPC at open. A quota is not seen as free space, but by the journal, whose next segment is a reserve too:
-//! while there is no room for it, nobody is to take what deleting gives back.
+//! reserve gets ENOSPC at open.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -83,10 +82,9 @@ impl Engine {
         saves.since_bytes = saves.since_bytes.max(bytes);
     }
 
-    /// Whether less than `min_free` is free, or a quota is reached: who opens a file for writing should [`make room`](Self::make_room) first.
+    /// Whether less than `min_free` is free: who opens a file for writing should [`make room`](Self::make_room) first.
     pub fn is_short_of_room(&self) -> bool {
-        let is_short = |space: StoreSpace| space.free < self.min_free(space);
-        self.ns.meta().is_short_of_room() || self.store_space().is_ok_and(is_short)
+        self.store_space().is_ok_and(|space| space.free < self.min_free(space))
     }
 
     /// Waits, a bounded time, until space was given back or nothing more can be. ENOSPC when the last reserve is used up.
@@ -102,9 +100,7 @@ impl Engine {
         }
         self.reclaim.short.fetch_sub(1, Ordering::Relaxed);
         match self.store_space()?.free {
-            free if free < RESERVE_BYTES || self.ns.meta().is_short_of_room() => {
-                Err(Error::Errno(libc::ENOSPC))
-            }
+            free if free < RESERVE_BYTES => Err(Error::Errno(libc::ENOSPC)),
             _ => Ok(()),
         }
     }
