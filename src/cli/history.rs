@@ -182,7 +182,9 @@ impl Place {
         if let Some(mut client) = Client::connect(&self.store)? {
             return client.execute(command, progress).map_err(busy);
         }
-        Ok(daemon.execute(&self.options()?, &self.store, command, progress)?)
+        // A damaged file of settings is among what a check finds.
+        let salvage = matches!(command, Command::Check { .. });
+        Ok(daemon.execute(&self.options(salvage)?, &self.store, command, progress)?)
     }
 
     /// Hands a version from the store's daemon, or from the store itself, to `sink`.
@@ -196,19 +198,15 @@ impl Place {
         if let Some(mut client) = Client::connect(&self.store)? {
             return client.export(export, sink).map_err(busy);
         }
-        Ok(daemon.export(&self.options()?, &self.store, export, sink, progress)?)
+        Ok(daemon.export(&self.options(false)?, &self.store, export, sink, progress)?)
     }
 
-    /// The options of a store that nobody holds, for one command by its owner.
-    fn options(&self) -> Outcome<MountOptions> {
+    /// The options of a store that nobody holds, for one command by its owner; with `salvage` what can be read of them.
+    fn options(&self, salvage: bool) -> Outcome<MountOptions> {
         self.refuse_stranger()?;
         let mut options = MountOptions::default();
         let config = Layout::new(&self.store).config();
-        match command {
-            // A damaged file is among what it finds.
-            Command::Check { .. } => options.apply_salvaged(&config)?,
-            _ => options.apply_file(&config)?,
-        }
+        if salvage { options.apply_salvaged(&config) } else { options.apply_file(&config) }?;
         options.check()?;
         Ok(options)
     }
