@@ -147,6 +147,8 @@ class Report:
         files = [file["path"] for part in ("diff", "inside") for file in self.files(run, version, part)]
         wanted = [f"{version['number']:06}", version["trigger"], *version["tags"], *version["why"], *files]
         wanted += [] if version["expired"] else version["kept_by"] or [version["goes"]]
+        left = [part["more_files"] for part in (version["diff"], self.inside(run, version)) if part]
+        wanted += [f"{more} more file" for more in left if more]
         wanted += [value for value in (version["provenance"] or {}).values() if isinstance(value, str)]
         for words in wanted:
             self.check(seen(words) in text, f"the detail lacks {words!r}")
@@ -161,12 +163,12 @@ class Report:
         )
         self.done(page)
 
+    def inside(self, run: dict, version: dict) -> dict | None:
+        held = run["inside"]
+        return held if held and held["number"] == version["number"] else None
+
     def files(self, run: dict, version: dict, part: str) -> list[dict]:
-        of = (
-            version["diff"]
-            if part == "diff"
-            else run["inside"] if (run["inside"] or {}).get("number") == version["number"] else None
-        )
+        of = version["diff"] if part == "diff" else self.inside(run, version)
         return of["files"] if of else []
 
     def reading(self) -> None:

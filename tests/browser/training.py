@@ -125,6 +125,7 @@ def diff(number: int, layers: int) -> dict:
     return {
         "against": number - 1,
         "same_files": 3,
+        "more_files": 14,
         "files": [
             {
                 "path": "model.safetensors",
@@ -178,7 +179,7 @@ def inside(number: int, layers: int) -> dict:
     base = {
         "kind": "file",
         "mode": 0o100644,
-        "mtime": BEGIN,
+        "mtime": utc(BEGIN),
         "target": None,
         "format": None,
         "state": None,
@@ -189,6 +190,7 @@ def inside(number: int, layers: int) -> dict:
     }
     return {
         "number": number,
+        "more_files": 3,
         "files": [
             base | {"path": "config.json", "bytes": 812, "stored_bytes": 402},
             base

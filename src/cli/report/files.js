@@ -69,23 +69,24 @@ function tensorTable(tensors, columns, row) {
     );
 }
 
-function listed(files, make) {
-    const body = el("div", { class: "files" }),
-        more = el("div", { class: "center" });
+/** The files that the page has, and how many it has not. */
+function listed({ files, more_files: left }, make) {
+    const body = el("div", { class: "files" }), more = el("div", { class: "center" });
     slices(body, files, make, { each: 100, more });
-    return [body, more];
+    const words = `${many(left, "more file")} not listed here; ckptfs show and diff list all.`;
+    return [body, more, left > 0 && el("p", { class: "muted" }, words)];
 }
 
 const CHANGED_COLUMNS = [["Tensor"], ["Change"], ["Type"], ["Shape"], ["Bytes", "number"]];
 
 function changes(version) {
-    const { against, files, same_files: same } = version.diff;
+    const { against, files, same_files: same, more_files: left } = version.diff;
     const of = change => files.filter(file => file.change === change).length;
     const told = ["changed", "added", "removed"].filter(of).map(change => `${count(of(change))} ${change}`);
     return part(
         `Changes since ${numbered(against)}`,
-        el("p", { class: "muted" }, [...told, `${count(same)} the same`].join(" · ")),
-        listed(files, changedFile),
+        el("p", { class: "muted" }, [...told, left > 0 && `${count(left)} not listed`, `${count(same)} the same`].filter(Boolean).join(" · ")),
+        listed(version.diff, changedFile),
     );
 }
 
@@ -138,16 +139,16 @@ const INSIDE_COLUMNS = [
     ["Stored", "number"],
 ];
 
-function inside({ files }) {
+function inside(held) {
     return part(
         "Files",
-        el("p", { class: "muted" }, `${many(files.length, "file")}. Open one to see its tensors.`),
-        listed(files, insideFile),
+        el("p", { class: "muted" }, `${many(held.files.length + held.more_files, "file")}. Open one to see its tensors.`),
+        listed(held, insideFile),
     );
 }
 
 function insideFile(file) {
-    const mode = typeof file.mode === "number" ? (file.mode & 0o7777).toString(8).padStart(4, "0") : null;
+    const mode = (file.mode & 0o7777).toString(8).padStart(4, "0");
     const tensors = file.tensors.length + file.more_tensors;
     const told = [
         file.kind !== "file" && file.kind,
@@ -156,7 +157,7 @@ function insideFile(file) {
         file.format,
         tensors > 0 && many(tensors, "tensor"),
         mode,
-        file.mtime !== null && since1970(file.mtime),
+        clock(file.mtime),
     ];
     const line = [
         file.state && badge(file.state === "valid" ? "good" : "invalid", file.state),

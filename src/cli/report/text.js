@@ -97,10 +97,9 @@ function clock(utc) {
     return utc.replace("T", " ").replace(/(\.\d+)?Z$/, "");
 }
 
-/** Seconds since 1970, or such a pair with nanoseconds, as a time of UTC. */
+/** Seconds since 1970 as a time of UTC. */
 function since1970(time) {
-    const date = new Date(1000 * (Array.isArray(time) ? time[0] : time));
-    return Number.isNaN(date.getTime()) ? String(time) : clock(date.toISOString());
+    return clock(new Date(1000 * time).toISOString());
 }
 
 /** Shape of a tensor, "[768, 3072]". */
