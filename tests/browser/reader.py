@@ -241,6 +241,8 @@ class Report:
             ),
             "an axis has no ticks",
         )
+        ticks = page.run("[...document.querySelectorAll('.tick')].map(one => one.textContent)")
+        self.check(not any(re.search(r"^-0$|NaN|Infinity|undefined", tick) for tick in ticks), f"odd ticks: {ticks}")
         for at, (left, top, width, height) in enumerate(places):
             page.run(f"scrollTo(0, {top - 100})")
             page.settle()

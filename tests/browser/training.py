@@ -43,7 +43,7 @@ def settings() -> list[dict]:
 
 def version(number: int, of: int, draw: random.Random, *, every: float) -> dict:
     """The version `number` of `of` of a training; some are odd: unfinished, invalid, tagged, removed."""
-    step, time = number * 500, BEGIN + number * every + draw.random() * 200
+    step, time = (number - 1) * 500, BEGIN + number * every + draw.random() * 200
     loss = 0.8 + 9.5 * math.exp(-number / of * 5) + draw.gauss(0, 0.05)
     is_bad, is_tagged = number % 17 == 5, number % 19 == 3
     kept = [f"newest {of - number + 1} of 10"] if of - number < 10 and not is_bad else []
@@ -101,6 +101,7 @@ def version(number: int, of: int, draw: random.Random, *, every: float) -> dict:
             "logical_bytes": logical,
             "referenced_bytes": logical - 3 * MIB,
             "stored_bytes": new * 2,
+            "added_bytes": new - new // 9,
             "unique_bytes": new // 2,
             "would_free_bytes": new // 3,
         },

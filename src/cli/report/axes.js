@@ -31,7 +31,7 @@ function spaced(from, to, step) {
     const first = Math.ceil(from / step - 1e-9),
         last = Math.floor(to / step + 1e-9);
     const values = [];
-    for (let at = first; at <= last && values.length < 100; at += 1) values.push(at * step);
+    for (let at = first; at <= last && values.length < 100; at += 1) values.push(at * step + 0);
     return { values, step };
 }
 
