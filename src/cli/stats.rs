@@ -26,7 +26,7 @@ Then what everything on the disk occupies, as du counts it: packs, index, journa
 (mostly the reserve for a full disk).
 
 Then, of the run that PATH is in, each version, or the one that PATH leads through; of a PATH in no run, of a store with several, or with --all, each run. \
-NEW is what no earlier one has: what the store grew by. UNIQUE is what no other version (or run) and no file refers to; WOULD FREE is what would be free without it: a chunk \
+NEW is what no earlier one has: what the store grew by. UNIQUE is what no other version (or run) and no file refers to, where the files that are in a run now count as the run's own; WOULD FREE is what would be free without it: a chunk \
 stays while another is stored as what it differs in from it. Removing two versions can free more than the sum.
 
 Only lists of chunks and trees are read, no data; nothing is changed.";

@@ -3,6 +3,7 @@
 //! Order: versions on record, contents of files, then packs: every blob of a root that was listed is in a pack that was
 //! listed. Nobody reclaims meanwhile, so none of them goes.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -17,7 +18,7 @@ use crate::base::clock::Time;
 use crate::base::id::ChunkId;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, Result};
-use crate::catalog::keys::{HotState, RunId};
+use crate::catalog::keys::{HotState, Ino, RunId};
 use crate::inspect::{Blobs, Savings, Share, Walk};
 use crate::pack::collect::is_damage;
 use crate::version::record::Version;
@@ -126,11 +127,7 @@ impl Engine {
         let _one = self.reclaim.one_at_a_time(How::NOW);
         let roots = |(id, _)| Ok((id, self.all_versions(id)?.into_iter().map(Root::from).collect()));
         let runs: Vec<Roots> = self.runs().into_iter().map(roots).collect::<Result<_>>()?;
-        let mut files: Vec<(ChunkId, bool)> = Vec::new();
-        self.ns.each_sealed(&mut |sealed, is_now| {
-            files.push((sealed.id, is_now));
-            Ok(())
-        })?;
+        let files = self.sealed_files(matches!(rows, Rows::Runs))?;
         let packs = self.packs.packs();
         let (own, others): (Vec<_>, Vec<_>) =
             runs.into_iter().partition(|(id, _)| !matches!(rows, Rows::Of(run) if run != *id));
@@ -143,16 +140,14 @@ impl Engine {
         let mut walk = Walk::new(&self.packs, blobs, &go_on);
         let mut seen = Seen::begin(own.iter().chain(&others), monitor);
         match rows {
-            Rows::Runs => walk_runs(&mut walk, &own, &mut seen)?,
+            Rows::Runs => walk_runs(&mut walk, &own, &files, &mut seen)?,
             Rows::Of(_) | Rows::Versions => walk_versions(&mut walk, &own, &mut seen)?,
         }
         walk.begin(ELSEWHERE);
         others.iter().flat_map(|(_, versions)| versions).try_for_each(|one| seen.visit(&mut walk, one))?;
-        for (group, now) in [(UNDER_WAY, false), (FILES, true)] {
+        for (group, files) in [(UNDER_WAY, &files.under_way), (FILES, &files.in_no_row)] {
             walk.begin(group);
-            for (content, _) in files.iter().filter(|(_, is_now)| *is_now == now) {
-                walk.file(content)?;
-            }
+            files.iter().try_for_each(|content| walk.file(content))?;
         }
         let (blobs, damaged) = walk.finish();
         let (savings, shares) = blobs.finish(&self.packs.deltas(&packs, &|| Ok(()))?);
@@ -175,6 +170,31 @@ impl Engine {
             }
         }
         Ok(stats)
+    }
+
+    /// The sealed contents of all files; with `by_run` those of the files in runs by these.
+    fn sealed_files(&self, by_run: bool) -> Result<Files> {
+        let (mut files, mut runs) = (Files::default(), HashMap::<Ino, Option<RunId>>::new());
+        self.ns.each_sealed(&mut |sealed, now| {
+            let Some(inode) = now else {
+                files.under_way.push(sealed.id);
+                return Ok(());
+            };
+            let run = match &inode.home {
+                Some(home) if by_run => match runs.get(&home.parent) {
+                    Some(known) => *known,
+                    None => {
+                        let run = self.run_above(home.parent)?.map(|(run, _)| run);
+                        runs.insert(home.parent, run);
+                        run
+                    }
+                },
+                _ => None,
+            };
+            run.map_or(&mut files.in_no_row, |run| files.of_runs.entry(run).or_default()).push(sealed.id);
+            Ok(())
+        })?;
+        Ok(files)
     }
 
     /// The table of all blobs in `packs`; one whose list cannot be read counts as garbage whole.
@@ -237,6 +257,17 @@ impl Engine {
     }
 }
 
+/// The sealed contents of files.
+#[derive(Debug, Default)]
+struct Files {
+    /// Of the files in each run.
+    of_runs: HashMap<RunId, Vec<ChunkId>>,
+    /// Of all others that are there.
+    in_no_row: Vec<ChunkId>,
+    /// As snapshots under way have them.
+    under_way: Vec<ChunkId>,
+}
+
 /// How far the walk is, in bytes of versions.
 struct Seen<'a> {
     monitor: &'a dyn Monitor,
@@ -258,11 +289,12 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Every run is a group.
-fn walk_runs(walk: &mut Walk<'_>, runs: &[Roots], seen: &mut Seen<'_>) -> Result<()> {
-    for (group, (_, versions)) in (ROWS..).zip(runs) {
+/// Every run is a group, with the files that are in it now.
+fn walk_runs(walk: &mut Walk<'_>, runs: &[Roots], files: &Files, seen: &mut Seen<'_>) -> Result<()> {
+    for (group, (run, versions)) in (ROWS..).zip(runs) {
         walk.begin(group);
         versions.iter().try_for_each(|version| seen.visit(walk, version))?;
+        files.of_runs.get(run).into_iter().flatten().try_for_each(|content| walk.own_file(content))?;
     }
     Ok(())
 }

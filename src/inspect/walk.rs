@@ -84,6 +84,16 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// The content of a file that would go with the group. It counts when neither the group nor, so far, another has it.
+    pub fn own_file(&mut self, content: &ChunkId) -> Result<()> {
+        let is_known = self.done.contains_key(content);
+        let sum = self.content(content)?;
+        if !is_known && self.blobs.is_only_of(content, self.group) {
+            self.blobs.files(sum.bytes, sum.holes, self.group, true);
+        }
+        Ok(())
+    }
+
     /// The table, and the roots that could not be read.
     pub fn finish(self) -> (Blobs, u64) {
         (self.blobs, self.broken.len() as u64)

@@ -12,11 +12,11 @@ use crate::catalog::records::{Content, Inode, Sealed};
 const PAGE: usize = 4096;
 
 impl Namespace {
-    /// Hands the sealed content of every inode to `each` (true), then of every inode that a snapshot under way has saved
-    /// (false).
-    pub fn each_sealed(&self, each: &mut dyn FnMut(&Sealed, bool) -> Result<()>) -> Result<()> {
+    /// Hands the sealed content of every inode to `each`, with the inode, then of every inode that a snapshot under way has
+    /// saved, without.
+    pub fn each_sealed(&self, each: &mut dyn FnMut(&Sealed, Option<&Inode>) -> Result<()>) -> Result<()> {
         let now = |_: &[u8], value: &[u8]| Some(Some(Inode::decode(value)?));
-        self.each_record(b"i", &now, &mut |sealed| each(sealed, true))?;
+        self.each_record(b"i", &now, &mut |sealed, inode| each(sealed, Some(inode)))?;
         let saved = |key: &[u8], value: &[u8]| {
             let of = key.get(keys::all_saved(0).len()..)?;
             match value.split_first()? {
@@ -25,7 +25,7 @@ impl Namespace {
                 _ => None,
             }
         };
-        self.each_record(b"s", &saved, &mut |sealed| each(sealed, false))
+        self.each_record(b"s", &saved, &mut |sealed, _| each(sealed, None))
     }
 
     /// Hands the sealed content of the inode in each record below `prefix` to `each`.
@@ -33,7 +33,7 @@ impl Namespace {
         &self,
         prefix: &[u8],
         parse: &Parse<'_>,
-        each: &mut dyn FnMut(&Sealed) -> Result<()>,
+        each: &mut dyn FnMut(&Sealed, &Inode) -> Result<()>,
     ) -> Result<()> {
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -41,9 +41,9 @@ impl Namespace {
             let Some((last, _)) = page.last() else { return Ok(()) };
             for (key, value) in &page {
                 let inode = parse(key, value).ok_or_else(|| damaged_key(key))?;
-                let sealed = inode.as_ref().and_then(Inode::content).and_then(Content::sealed);
-                if let Some(sealed) = sealed {
-                    each(sealed)?;
+                let Some(inode) = inode else { continue };
+                if let Some(sealed) = inode.content().and_then(Content::sealed) {
+                    each(sealed, &inode)?;
                 }
             }
             after = Some(last.clone());

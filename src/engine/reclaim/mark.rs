@@ -21,8 +21,8 @@ impl Engine {
         let given_up = self.ns.scan_all(&keys::lost_roots())?;
         let given_up = given_up.iter().filter_map(|(key, _)| keys::parse_lost_root(key)).collect();
         let mut mark = Mark::new(&self.packs, given_up, pace);
-        self.ns.each_sealed(&mut |sealed, is_now| {
-            mark.content(&sealed.id, if is_now { Owner::File } else { Owner::History })
+        self.ns.each_sealed(&mut |sealed, now| {
+            mark.content(&sealed.id, if now.is_some() { Owner::File } else { Owner::History })
         })?;
         let mut after: Option<Vec<u8>> = None;
         loop {
