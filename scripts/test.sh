@@ -48,7 +48,7 @@ need_root() {
 
 tier_setup() {
     need_rust
-    need_packages gcc libc6-dev fuse3 bindfs attr acl e2fsprogs util-linux python3 python3-venv rsync shellcheck
+    need_packages gcc libc6-dev fuse3 bindfs attr acl e2fsprogs util-linux python3 python3-venv rsync shellcheck chromium
     need_python test
 }
 
@@ -73,6 +73,8 @@ tier_frameworks() {
         die "a framework does not find what it has saved; the stores are kept in $work"
     rm -r "$work"
 }
+
+tier_browser() { scripts/browser.sh; }
 
 tier_posix() {
     need_fuse
@@ -132,6 +134,7 @@ main() {
     tier unit tier_unit
     tier build tier_build
     tier frameworks tier_frameworks
+    tier browser tier_browser
     tier posix tier_posix
     tier crash tier_crash
     if [ "$ALL" = yes ]; then

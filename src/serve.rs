@@ -17,7 +17,7 @@ use crate::command::{self, Answer, Command, Export, Exported};
 use crate::control::status::{
     LastError, PassthroughStatus, PressureStatus, Reencoding, ScrubStatus, Sealing, Status, path_text,
 };
-use crate::control::{Handler, Leave};
+use crate::control::{Handler, Leave, advice};
 use crate::engine::check::{Checked, closed};
 use crate::engine::history::export::Sink;
 use crate::engine::history::{HistoryOptions, Snapdir, SnapshotAdmin};
@@ -318,7 +318,7 @@ impl Handler for Running {
         };
         let free = self.engine.space().map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize));
         let stored = report.packs.stored_bytes;
-        Status {
+        let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: self.holder.pid,
             host: self.holder.host.clone(),
@@ -344,6 +344,7 @@ impl Handler for Running {
                 sealed_files: report.sealed_files,
                 sealed_bytes: report.sealed_bytes,
                 lag_seconds: report.lag.as_secs(),
+                bytes_per_second: report.sealing_rate,
             },
             reencoding: if report.is_reencoding { Reencoding::Working } else { Reencoding::Idle },
             reencoded_bytes: report.reencoded.from_bytes,
@@ -356,6 +357,8 @@ impl Handler for Running {
             ratio: (stored > 0).then(|| report.sealed_live_bytes as f64 / stored as f64),
             chunks: report.packs.chunks,
             history_bytes: report.history_bytes,
+            versions: report.versions,
+            versions_bytes: report.versions_bytes,
             pressure: pressure_status(&report.pressure),
             free_bytes: free,
             last_errors: report
@@ -363,7 +366,10 @@ impl Handler for Running {
                 .iter()
                 .map(|fault| LastError { time: rfc3339(fault.at), what: fault.what.clone() })
                 .collect(),
-        }
+            advice: Vec::new(),
+        };
+        status.advice = advice(&status);
+        status
     }
 
     fn seal_all(&self, progress: &dyn Monitor) -> Result<()> {

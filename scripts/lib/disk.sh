@@ -12,23 +12,31 @@ CKPTFS=${CKPTFS_GIVEN:-$CKPTFS}
 # shellcheck disable=SC2034
 DISK=$REPO/target/release/examples/disk
 
-# need_disks KIND...: filesystems of these kinds can be made and mounted, and the noting disk is built.
-need_disks() {
-    local kind packages=(util-linux e2fsprogs)
+# need_filesystems KIND...: filesystems of these kinds can be made and mounted.
+need_filesystems() {
+    local kind type packages=(util-linux e2fsprogs)
     for kind in "$@"; do
+        type=$kind
         case $kind in
-        ext4) ;;
+        ext4 | tmpfs) ;;
         xfs) packages+=(xfsprogs) ;;
         btrfs) packages+=(btrfs-progs) ;;
-        *) die "'$kind' is none of: ext4, xfs, btrfs" ;;
+        overlayfs | overlayfs-2) type=overlay ;;
+        glusterfs) type=fuse packages+=(glusterfs-server xfsprogs) ;;
+        *) die "'$kind' is none of: ext4, xfs, btrfs, tmpfs, overlayfs, overlayfs-2, glusterfs" ;;
         esac
         # A module is loaded by the first mount; where there are none the list is complete.
-        grep -qw "$kind" /proc/filesystems || modprobe "$kind" 2>/dev/null ||
-            die "this kernel has no $kind; leave it out"
+        grep -qw "$type" /proc/filesystems || modprobe "$type" 2>/dev/null ||
+            die "this kernel has no $type, which $kind needs; leave it out"
     done
     need_packages "${packages[@]}"
     [ -e /dev/loop-control ] ||
         die "loop devices are missing; load them with: modprobe loop (in a container: --privileged)"
+}
+
+# need_disks KIND...: as above, and the noting disk is built.
+need_disks() {
+    need_filesystems "$@"
     need_rust
     (cd "$REPO" && cargo build --quiet --release --locked --example disk)
 }

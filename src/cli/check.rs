@@ -23,8 +23,8 @@ A mounted store goes on serving meanwhile, and looks at its packs by itself, slo
 mounted. What is there twice is made whole: a journal from the catalog or an export, a catalog from the journal, the \
 chunk index from packs, damaged chunks from a hot copy or an older copy in another pack. What is lost is named, by path \
 and version: such versions are marked as not valid, so that latest is one that loads, and what is left of them can \
-still be read. When names are lost, versions come back from the packs alone, and files without a name are put into \
-lost+found. The old journal is kept in the store as journal.damaged-N.
+still be read. Of a damaged config.toml the settings that can be read stay, the others get their defaults. When names are lost, versions come back from the packs alone, and files without a name are put into \
+lost+found. The old journal is kept in the store as journal.damaged-N, the old settings as config.toml.damaged-N.
 
 PATH is a path in a mount, or a store. It works on a store that is mounted, that is not, and whose daemon was killed.";
 

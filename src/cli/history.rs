@@ -79,7 +79,7 @@ pub(super) fn version_arg() -> Arg {
 
 /// The store that a command is for, and the run that is meant.
 pub(super) struct Place {
-    store: PathBuf,
+    pub(super) store: PathBuf,
     pub(super) target: Target,
 }
 
@@ -92,8 +92,13 @@ pub(super) fn place(matches: &ArgMatches) -> Outcome<Place> {
 
 /// What PATH and VERSION mean: a VERSION that is a path names the run too.
 pub(super) fn version(matches: &ArgMatches) -> Outcome<(Place, Option<String>)> {
+    version_of(matches, "version")
+}
+
+/// The same for a VERSION that is the argument `name`.
+pub(super) fn version_of(matches: &ArgMatches, name: &str) -> Outcome<(Place, Option<String>)> {
     let version: &String =
-        matches.get_one("version").ok_or_else(|| Failure::Usage("VERSION is missing".into()))?;
+        matches.get_one(name).ok_or_else(|| Failure::Usage("VERSION is missing".into()))?;
     if !version.contains('/') {
         return Ok((place(matches)?, Some(version.clone())));
     }
@@ -177,7 +182,9 @@ impl Place {
         if let Some(mut client) = Client::connect(&self.store)? {
             return client.execute(command, progress).map_err(busy);
         }
-        Ok(daemon.execute(&self.options()?, &self.store, command, progress)?)
+        // A damaged file of settings is among what a check finds.
+        let salvage = matches!(command, Command::Check { .. });
+        Ok(daemon.execute(&self.options(salvage)?, &self.store, command, progress)?)
     }
 
     /// Hands a version from the store's daemon, or from the store itself, to `sink`.
@@ -191,14 +198,15 @@ impl Place {
         if let Some(mut client) = Client::connect(&self.store)? {
             return client.export(export, sink).map_err(busy);
         }
-        Ok(daemon.export(&self.options()?, &self.store, export, sink, progress)?)
+        Ok(daemon.export(&self.options(false)?, &self.store, export, sink, progress)?)
     }
 
-    /// The options of a store that nobody holds, for one command by its owner.
-    fn options(&self) -> Outcome<MountOptions> {
+    /// The options of a store that nobody holds, for one command by its owner; with `salvage` what can be read of them.
+    fn options(&self, salvage: bool) -> Outcome<MountOptions> {
         self.refuse_stranger()?;
         let mut options = MountOptions::default();
-        options.apply_file(&Layout::new(&self.store).config())?;
+        let config = Layout::new(&self.store).config();
+        if salvage { options.apply_salvaged(&config) } else { options.apply_file(&config) }?;
         options.check()?;
         Ok(options)
     }
@@ -228,6 +236,21 @@ impl Place {
             self.store.display()
         )))
     }
+}
+
+/// `--file`, which may be given often.
+pub(super) fn file_arg() -> Arg {
+    Arg::new("file")
+        .long("file")
+        .short('f')
+        .value_name("FILE")
+        .action(ArgAction::Append)
+        .help("Only this file or folder, by its path below the run; may be given often")
+}
+
+/// What `--file` says.
+pub(super) fn files(matches: &ArgMatches) -> Vec<String> {
+    matches.get_many::<String>("file").into_iter().flatten().cloned().collect()
 }
 
 /// Prints `value` as JSON in one line.

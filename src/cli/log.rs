@@ -8,6 +8,7 @@ use super::rows::{maybe, size, table};
 use super::{Daemon, print};
 use crate::command::{self, Answer, Log, Logged};
 use crate::version::provenance::Provenance;
+use crate::version::record::Version;
 
 pub(super) fn command() -> Command {
     Command::new("log")
@@ -115,7 +116,7 @@ fn row(logged: &Logged, monitor: Option<&str>) -> Vec<String> {
         metric(logged, monitor),
         size(version.logical_bytes),
         size(version.new_bytes),
-        state(logged),
+        state(version),
         version.trigger.clone(),
         tags.join(","),
         if logged.kept_by.is_empty() { format!("goes: {}", logged.goes) } else { logged.kept_by.join(", ") },
@@ -133,8 +134,7 @@ fn metric(logged: &Logged, monitor: Option<&str>) -> String {
 }
 
 /// Short words: a table has one line for each version.
-fn state(logged: &Logged) -> String {
-    let version = &logged.version;
+pub(super) fn state(version: &Version) -> String {
     let word = match (version.expired.is_some(), version.complete, version.valid) {
         (true, ..) => "removed",
         (_, true, true) => return "good".into(),
@@ -147,7 +147,7 @@ fn state(logged: &Logged) -> String {
     }
 }
 
-fn writer(provenance: &Provenance) -> String {
+pub(super) fn writer(provenance: &Provenance) -> String {
     let base = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
     let program = provenance.script.as_deref().map_or_else(|| base(&provenance.program), base);
     let commit = provenance.git_commit.as_deref().map(|commit| {
@@ -158,12 +158,12 @@ fn writer(provenance: &Provenance) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::base::id::ChunkId;
-    use crate::version::record::{Expired, Origin, Version};
+    use crate::version::record::{Expired, Origin};
 
-    fn logged() -> Logged {
+    pub(in super::super) fn logged() -> Logged {
         let provenance = Provenance {
             host: "node1".into(),
             user: "ada".into(),
@@ -216,7 +216,7 @@ mod tests {
         let mut bad = logged();
         (bad.version.expired, bad.version.valid) = (None, false);
         bad.version.why = vec!["model.pt: cut\nshort".into()];
-        assert_eq!(state(&bad), "invalid: model.pt: cut short");
+        assert_eq!(state(&bad.version), "invalid: model.pt: cut short");
     }
 
     #[test]

@@ -6,23 +6,28 @@
 mod background;
 mod check;
 mod daemon;
+mod diff;
 mod export;
 mod failure;
 mod gc;
+mod growth;
 mod history;
 mod import;
 mod locate;
 mod log;
 mod mount;
 mod options;
+mod packaging;
 mod policy;
 mod preflight;
 mod progress;
 mod prometheus;
 mod prune;
+mod report;
 mod restore;
 mod rows;
 mod runs;
+mod show;
 mod stats;
 mod status;
 mod table;
@@ -139,11 +144,13 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .term_width(100)
         .subcommands([mount::command(), unmount::command(), status::command(), log::command()])
+        .subcommands([show::command(), diff::command()])
         .subcommands(versions::commands())
         .subcommands(restore::commands())
         .subcommands([import::command(), export::command()])
-        .subcommands([stats::command(), check::command(), gc::command()])
+        .subcommands([stats::command(), report::command(), check::command(), gc::command()])
         .subcommands([runs::command(), runs::purge_command(), policy::command(), prune::command()])
+        .subcommands([packaging::completions_command(), packaging::man_command()])
 }
 
 fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
@@ -159,7 +166,10 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("gc", matches)) => gc::run(matches, daemon),
         Some(("check", matches)) => check::run(matches, daemon),
         Some(("stats", matches)) => stats::run(matches, daemon),
+        Some(("report", matches)) => report::run(matches, daemon),
         Some(("log", matches)) => log::run(matches, daemon),
+        Some(("show", matches)) => show::run(matches, daemon),
+        Some(("diff", matches)) => diff::run(matches, daemon),
         Some(("restore", matches)) => restore::run(matches, daemon),
         Some(("clone", matches)) => restore::clone(matches, daemon),
         Some(("import", matches)) => import::run(matches, daemon),
@@ -168,6 +178,8 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("purge", matches)) => runs::purge(matches, daemon),
         Some(("policy", matches)) => policy::run(matches, daemon),
         Some(("prune", matches)) => prune::run(matches, daemon),
+        Some(("completions", matches)) => packaging::completions(matches, command()),
+        Some(("man", matches)) => packaging::man(matches, command()),
         Some((name, matches)) => versions::run(name, matches, daemon),
         _ => Err(Failure::Usage("no command given; see: ckptfs --help".into())),
     }

@@ -37,6 +37,13 @@ const METRICS: &[Metric] = &[
     ("stored_bytes", "gauge", "Packs", |s| s.stored_bytes as f64),
     ("chunks", "gauge", "Different chunks in them", |s| s.chunks as f64),
     ("history_bytes", "gauge", "Packs that only history holds", |s| s.history_bytes as f64),
+    ("sealing_bytes_per_second", "gauge", "Bytes that one thread seals in a second of work", |s| {
+        s.sealing.bytes_per_second.unwrap_or(0) as f64
+    }),
+    ("versions", "gauge", "Versions of all runs", |s| s.versions as f64),
+    ("versions_bytes", "gauge", "Their files, each counted in every version that has it", |s| {
+        s.versions_bytes as f64
+    }),
     ("free_bytes", "gauge", "Left on the disk of the store", |s| s.free_bytes as f64),
     ("pressure", "gauge", "1 while less than min_free is left there", |s| flag(s.pressure.active)),
     ("pressure_min_free_bytes", "gauge", "Bytes that are kept free", |s| s.pressure.min_free as f64),

@@ -6,7 +6,7 @@ use super::failure::{Failure, Outcome};
 use super::history::{self, PATH_HELP};
 use super::progress::Progress;
 use super::rows::{size, table};
-use super::{Daemon, print};
+use super::{Daemon, growth, print};
 use crate::command::{self, Answer, StatsShown};
 use crate::engine::inspect::Disk;
 use crate::inspect::{Savings, Share};
@@ -25,8 +25,8 @@ packs, to the byte.
 Then what everything on the disk occupies, as du counts it: packs, index, journal, catalog, hot files, and the rest \
 (mostly the reserve for a full disk).
 
-Then, of the run that PATH is in, each version; of a PATH in no run, of a store with several, or with --all, each run. \
-UNIQUE is what no other version (or run) and no file refers to; WOULD FREE is what would be free without it: a chunk \
+Then, of the run that PATH is in, each version, or the one that PATH leads through; of a PATH in no run, of a store with several, or with --all, each run. \
+NEW is what no earlier one has: what the store grew by. UNIQUE is what no other version (or run) and no file refers to; WOULD FREE is what would be free without it: a chunk \
 stays while another is stored as what it differs in from it. Removing two versions can free more than the sum.
 
 Only lists of chunks and trees are read, no data; nothing is changed.";
@@ -51,6 +51,7 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
    .logical_bytes            of both: files, each counted in every version that has it
    .referenced_bytes         the different chunks that they refer to, decoded
    .stored_bytes             what these and their lists and trees take in packs
+   .added_bytes              of these, what no version (or run) before it has
    .unique_bytes             of these, what nobody else refers to
    .would_free_bytes         what would be free without it
   damaged                    lists of chunks and trees that cannot be read (exit code 3)
@@ -58,6 +59,8 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
 Examples:
   ckptfs stats /mnt/runs/exp1
   ckptfs stats --all /mnt/runs
+  ckptfs stats /mnt/runs/exp1 --plot
+  ckptfs stats /mnt/runs/exp1/.snapshots/000042
   ckptfs stats /data/store --json | jq .saved
   ckptfs stats --json | jq '.disk.total_bytes / (.saved.logical_bytes + .hot_only_bytes)'";
 
@@ -73,6 +76,13 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("All runs of the store, not the versions of one"),
         )
+        .arg(
+            Arg::new("plot")
+                .long("plot")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("json")
+                .help("Draw how the store has grown, version by version (or run by run)"),
+        )
         .args(history::common_args())
 }
 
@@ -85,6 +95,8 @@ pub(super) fn run(matches: &ArgMatches, daemon: &dyn Daemon) -> Outcome {
     let Answer::Stats(stats) = answer? else { return Err(history::odd()) };
     if matches.get_flag("json") {
         history::print_json(&stats)?;
+    } else if matches.get_flag("plot") {
+        print(&growth::plot(&stats))?;
     } else {
         print(&render(&stats))?;
     }
@@ -114,7 +126,7 @@ fn render(stats: &StatsShown) -> String {
             &["RUN", "VERSIONS"]
         }
     };
-    let heads = [first, &["FILES", "REFERENCED", "STORED", "UNIQUE", "WOULD FREE"]].concat();
+    let heads = [first, &["FILES", "REFERENCED", "STORED", "NEW", "UNIQUE", "WOULD FREE"]].concat();
     text.push_str(&table(&heads, &rows));
     text
 }
@@ -186,6 +198,7 @@ fn shares(stats: &StatsShown) -> Vec<Vec<String>> {
             share.logical_bytes,
             share.referenced_bytes,
             share.stored_bytes,
+            share.added_bytes,
             share.unique_bytes,
             share.would_free_bytes,
         ];

@@ -78,6 +78,7 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
   passthrough.on, .why       whether the kernel writes hot files itself, and why or why not
   sealing.queued_files, .queued_bytes, .in_progress, .lag_seconds
                              what waits to be sealed, and how long the oldest has waited
+  sealing.bytes_per_second   what one thread seals in a second of work; null before the first
   sealing.sealed_files, .sealed_bytes
                              what was sealed since the mount
   reencoding                 working while older versions are being stored as what they differ in from
@@ -93,6 +94,7 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
   logical_bytes              all files as their readers see them
   stored_bytes, chunks       packs, and the different chunks in them
   history_bytes              packs that only history holds, as the last reclaim found it
+  versions, versions_bytes   versions of all runs, and their files, each counted in every version that has it
   ratio                      sealed logical bytes to stored bytes; null while nothing is stored
   free_bytes                 left on the store's disk
   pressure.active, .since, .min_free
@@ -100,6 +102,7 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
   pressure.versions, .freed_bytes, .what_it_did, .gave_up_because
                              what had to go for it since the mount, and why no more does
   last_errors[].time, .what  the newest errors, newest last
+  advice[]                   what to do, most urgent first; empty when all is well
  of an unmounted store
   store, format, id, stored_bytes, hot_files, hot_bytes, free_bytes
   holder.host, .pid, .mountpoint, .since

@@ -67,11 +67,12 @@ fn mounted(status: &Status) -> Rows {
         (
             "sealing",
             format!(
-                "{} waiting ({}), {} at work, lag {} s",
+                "{} waiting ({}), {} at work, lag {} s{}",
                 files(sealing.queued_files),
                 size(sealing.queued_bytes),
                 sealing.in_progress,
-                sealing.lag_seconds
+                sealing.lag_seconds,
+                sealing.bytes_per_second.map_or(String::new(), |rate| format!(", {}/s a thread", size(rate)))
             ),
         ),
         (
@@ -83,12 +84,32 @@ fn mounted(status: &Status) -> Rows {
         ("hot", format!("{} ({})", files(status.hot_files), size(status.hot_bytes))),
         ("logical", size(status.logical_bytes)),
         ("stored", format!("{} in {} chunks, ratio {ratio}", size(status.stored_bytes), status.chunks)),
-        ("history", format!("{} that only history holds", size(status.history_bytes))),
+        ("history", history(status)),
         ("free", size(status.free_bytes)),
     ];
     rows.extend(pressure(&status.pressure));
+    rows.extend(status.advice.iter().map(|what| ("to do", what.clone())));
+    if status.advice.is_empty() {
+        rows.push(("to do", "nothing".to_owned()));
+    }
     rows.extend(status.last_errors.iter().map(|error| ("error", format!("{} {}", error.time, error.what))));
     rows
+}
+
+/// How many versions there are, and what keeping them as they are stored has saved.
+fn history(status: &Status) -> String {
+    let Status { versions, versions_bytes, stored_bytes, history_bytes, .. } = status;
+    let saved = match versions_bytes.checked_sub(*stored_bytes) {
+        Some(saved) if saved > 0 => {
+            format!(", {} saved ({:.1} %)", size(saved), 100.0 * saved as f64 / *versions_bytes as f64)
+        }
+        _ => String::new(),
+    };
+    format!(
+        "{versions} versions of {}{saved}; {} in packs that only they hold",
+        size(*versions_bytes),
+        size(*history_bytes)
+    )
 }
 
 /// Storing older versions as what they differ in from others.

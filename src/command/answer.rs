@@ -4,6 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::diff::Diff;
+use super::report::Report;
+use super::show::Shown;
 use crate::engine::check::Checked;
 use crate::engine::inspect::Disk;
 use crate::inspect::{Savings, Share};
@@ -15,6 +18,10 @@ use crate::version::record::Version;
 pub enum Answer {
     /// Versions of a run.
     Log(Log),
+    /// What is inside a version.
+    Shown(Box<Shown>),
+    /// What differs between two versions.
+    Diff(Box<Diff>),
     /// A version was made or changed.
     Changed(Box<Changed>),
     /// A version was brought back, or would be.
@@ -33,6 +40,8 @@ pub enum Answer {
     Plan(Vec<PlannedRun>),
     /// What a check has found.
     Checked(Box<Checked>),
+    /// The history, for a page about it.
+    Report(Box<Report>),
     /// Where the bytes are.
     Stats(Box<StatsShown>),
 }

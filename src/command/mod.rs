@@ -6,14 +6,17 @@
 //! then it is answered. Names in answers are stable: `--json` prints them.
 
 mod answer;
+mod diff;
 mod export;
 mod import;
 mod log;
 mod policy;
 mod prune;
+mod report;
 mod restore;
 mod runs;
 mod select;
+mod show;
 mod stats;
 mod versions;
 
@@ -29,9 +32,12 @@ pub use answer::{
     Answer, ChangeShown, Changed, Imported, Log, Logged, Planned, PlannedRun, PolicyShown, PurgedRun,
     RestoredShown, RunInfo, RunShare, Setting, Source, StatsShown, VersionShare,
 };
+pub use diff::{Diff, Side};
 pub use export::{Export, Exported, export};
 pub use import::Import;
+pub use report::{InsideNewest, Neighbours, Report, ReportedFile, ReportedRun, ReportedVersion};
 pub use select::shown;
+pub use show::Shown;
 
 /// The longest question, as JSON in bytes: the longest path, and every setting with the longest value.
 pub const COMMAND_BYTES_MAX: usize = 128 << 10;
@@ -48,6 +54,15 @@ pub enum Target {
     Only,
 }
 
+/// A version of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pick {
+    /// The run.
+    pub at: Target,
+    /// The version.
+    pub version: Option<String>,
+}
+
 /// A question. A `version` is a number, `latest`, `newest`, `best` or a tag; `None` where the path names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
@@ -60,6 +75,26 @@ pub enum Command {
         limit: Option<u64>,
         /// Those that were removed and are still there too.
         removed: bool,
+    },
+    /// Tells what is inside a version.
+    Show {
+        /// Which one.
+        of: Pick,
+        /// Paths below the run; none = all files.
+        only: Vec<String>,
+        /// The tensors of each file, too.
+        tensors: bool,
+    },
+    /// Tells what differs between two versions.
+    Diff {
+        /// The earlier one.
+        before: Pick,
+        /// The later one.
+        after: Pick,
+        /// Paths below the runs; none = all files.
+        only: Vec<String>,
+        /// The numbers of tensors that changed are compared, too.
+        values: bool,
     },
     /// Makes a version now.
     Snapshot {
@@ -165,6 +200,11 @@ pub enum Command {
         /// Mend what can be mended. Not while the store is mounted.
         repair: bool,
     },
+    /// Tells everything of the history that a page about it shows.
+    Report {
+        /// Of which run; `None` = all runs.
+        at: Option<Target>,
+    },
     /// Tells where the bytes are, and what saved the rest.
     Stats {
         /// The run whose versions are told of; `None` = all runs.
@@ -198,11 +238,14 @@ impl Command {
         !matches!(
             self,
             Command::Log { .. }
+                | Command::Show { .. }
+                | Command::Diff { .. }
                 | Command::RunList
                 | Command::PolicyGet { .. }
                 | Command::Prune { dry_run: true, .. }
                 | Command::Restore(Bring { dry_run: true, .. })
                 | Command::Stats { .. }
+                | Command::Report { .. }
                 | Command::Check { .. }
         )
     }
@@ -227,6 +270,10 @@ pub fn execute(engine: &Engine, command: Command, monitor: &dyn Monitor) -> Resu
     }
     let answer = match command {
         Command::Log { at, limit, removed } => log::log(engine, &at, limit, removed)?,
+        Command::Show { of, only, tensors } => show::show(engine, of, only, tensors, monitor)?,
+        Command::Diff { before, after, only, values } => {
+            diff::diff(engine, (before, after), &only, values, monitor)?
+        }
         Command::Snapshot { at, tag } => versions::snapshot(engine, &at, tag)?,
         Command::Tag { at, version, name } => versions::tag(engine, &at, version, &name)?,
         Command::Untag { at, name } => versions::untag(engine, &at, &name)?,
@@ -248,6 +295,7 @@ pub fn execute(engine: &Engine, command: Command, monitor: &dyn Monitor) -> Resu
             return Err(Error::Refused(text.to_owned()));
         }
         Command::Check { read_data, .. } => Answer::Checked(Box::new(engine.check(read_data, monitor)?)),
+        Command::Report { at } => report::report(engine, at.as_ref(), monitor)?,
         Command::Stats { at } => stats::stats(engine, at.as_ref(), monitor)?,
     };
     if changes {

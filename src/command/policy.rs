@@ -23,7 +23,8 @@ pub(super) fn get(engine: &Engine, at: Option<&Target>) -> Result<Answer> {
     Ok(Answer::Policy(show(Some(run.path), &mount, &run.record.settings)))
 }
 
-fn show(run: Option<String>, mount: &Policy, own: &Overrides) -> PolicyShown {
+/// The policy of a run, or of all without settings of their own.
+pub(super) fn show(run: Option<String>, mount: &Policy, own: &Overrides) -> PolicyShown {
     let (set, defaults) = (texts(mount), texts(&Policy::default()));
     let setting = |(name, _, default, _): &(&'static str, &str, &str, &str)| {
         let text = |from: &HashMap<_, String>| from.get(name).map_or((*default).to_owned(), String::clone);

@@ -239,6 +239,11 @@ pub(super) fn gone(error: Error, number: u32, path: &str) -> Error {
 }
 
 impl Found {
+    /// Whether the path leads through a version.
+    pub(super) fn names_version(&self) -> bool {
+        self.version.is_some()
+    }
+
     /// The paths that are meant: those in `only`, below what the path names.
     pub(super) fn chosen(&self, only: &[String]) -> Result<Chosen> {
         let below = |path: &String| self.below.iter().cloned().chain(names_of(path)).collect();

@@ -7,7 +7,7 @@ use crate::base::Result;
 use crate::base::clock::rfc3339;
 use crate::base::monitor::Monitor;
 use crate::engine::Engine;
-use crate::engine::inspect::OfRun;
+use crate::engine::inspect::{OfRun, Rows};
 
 pub(super) fn stats(engine: &Engine, at: Option<&Target>, monitor: &dyn Monitor) -> Result<Answer> {
     let run = match at {
@@ -16,8 +16,19 @@ pub(super) fn stats(engine: &Engine, at: Option<&Target>, monitor: &dyn Monitor)
         Some(Target::Only) if engine.runs().len() != 1 => None,
         Some(target) => select::run_if_any(engine, target)?,
     };
-    let stats = engine.stats(run.as_ref().map(|run| run.id), monitor)?;
-    let versions = stats.versions.into_iter().rev().map(|(version, share)| VersionShare {
+    let rows = run.as_ref().map_or(Rows::Runs, |run| Rows::Of(run.id));
+    let stats = engine.stats(rows, monitor)?;
+    // A path through a version means that one.
+    let only = match &run {
+        Some(run) if run.names_version() => Some(run.number(engine, None)?),
+        _ => None,
+    };
+    let asked = stats
+        .versions
+        .into_iter()
+        .rev()
+        .filter(|(_, version, _)| only.is_none_or(|one| one == version.number));
+    let versions = asked.map(|(_, version, share)| VersionShare {
         number: version.number,
         utc: rfc3339(version.time),
         removed: version.removed,

@@ -4,4 +4,5 @@ pub mod cut;
 pub mod hash;
 pub mod manifest;
 pub mod pair;
+pub mod ranges;
 pub mod tree;

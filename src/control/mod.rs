@@ -3,12 +3,14 @@
 //! One JSON object a line, both ways. Only the daemon's user and root are answered. Lines, connections and waits are
 //! bounded, so nothing that a client sends or leaves unsent can hold the daemon.
 
+mod advice;
 pub mod client;
 pub mod protocol;
 pub mod server;
 pub mod status;
 pub mod stream;
 
+pub use advice::advice;
 pub use protocol::{Handler, Leave};
 pub use status::Status;
 

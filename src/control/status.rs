@@ -48,12 +48,18 @@ pub struct Status {
     pub chunks: u64,
     /// Bytes of packs that only history holds, as the last reclaim found it.
     pub history_bytes: u64,
+    /// Versions of all runs.
+    pub versions: u64,
+    /// Bytes of their files, each counted in every version that has it.
+    pub versions_bytes: u64,
     /// What is done about a disk that runs full.
     pub pressure: PressureStatus,
     /// Bytes left on the store's disk.
     pub free_bytes: u64,
     /// The newest errors, newest last.
     pub last_errors: Vec<LastError>,
+    /// What to do, most urgent first; nothing when all is well.
+    pub advice: Vec<String>,
 }
 
 /// Looking for damage in packs.
@@ -129,6 +135,8 @@ pub struct Sealing {
     pub sealed_bytes: u64,
     /// Seconds that the oldest waiting file has waited.
     pub lag_seconds: u64,
+    /// Bytes that one thread seals in a second of work; null before the first.
+    pub bytes_per_second: Option<u64>,
 }
 
 /// One error that an operator should know of.
@@ -158,7 +166,7 @@ mod tests {
         assert_eq!(json["sealing"]["lag_seconds"], 0);
         assert_eq!(json["passthrough"]["on"], false);
         assert_eq!(json["pressure"]["gave_up_because"], serde_json::Value::Null);
-        assert_eq!(json.as_object().unwrap().len(), 23);
+        assert_eq!(json.as_object().unwrap().len(), 26);
         assert_eq!(json["reencoding"], "idle");
     }
 }

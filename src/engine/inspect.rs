@@ -92,6 +92,17 @@ pub struct OfRun {
     pub share: Share,
 }
 
+/// What figures are told of, each in a row.
+#[derive(Clone, Copy, Debug)]
+pub enum Rows {
+    /// Every run.
+    Runs,
+    /// Every version of one run.
+    Of(RunId),
+    /// Every version of every run.
+    Versions,
+}
+
 /// Figures of a store.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -101,18 +112,17 @@ pub struct Stats {
     pub hot_only_bytes: u64,
     /// What the disk holds.
     pub disk: Disk,
-    /// What each run has; empty when one was asked for.
+    /// What each run has, when runs were asked for.
     pub runs: Vec<OfRun>,
-    /// What each version of the run has that was asked for, oldest first.
-    pub versions: Vec<(Root, Share)>,
+    /// What each version has that was asked for, with its run, oldest first.
+    pub versions: Vec<(RunId, Root, Share)>,
     /// Lists of chunks and trees that cannot be read: what they lead to is not counted.
     pub damaged: u64,
 }
 
 impl Engine {
-    /// Figures of the store, with those of the versions of `run`, or of all runs. `monitor` hears of bytes. `EINTR` when
-    /// the mount ends.
-    pub fn stats(&self, run: Option<RunId>, monitor: &dyn Monitor) -> Result<Stats> {
+    /// Figures of the store and of what `rows` asks for. `monitor` hears of bytes. `EINTR` when the mount ends.
+    pub fn stats(&self, rows: Rows, monitor: &dyn Monitor) -> Result<Stats> {
         let _one = self.reclaim.one_at_a_time(How::NOW);
         let roots = |(id, _)| Ok((id, self.all_versions(id)?.into_iter().map(Root::from).collect()));
         let runs: Vec<Roots> = self.runs().into_iter().map(roots).collect::<Result<_>>()?;
@@ -122,18 +132,22 @@ impl Engine {
             Ok(())
         })?;
         let packs = self.packs.packs();
-        let rows = match run {
-            Some(run) => runs.iter().find(|(id, _)| *id == run).map_or(0, |(_, versions)| versions.len()),
-            None => runs.len(),
+        let (own, others): (Vec<_>, Vec<_>) =
+            runs.into_iter().partition(|(id, _)| !matches!(rows, Rows::Of(run) if run != *id));
+        let groups = match rows {
+            Rows::Runs => own.len(),
+            Rows::Of(_) | Rows::Versions => own.iter().map(|(_, versions)| versions.len()).sum(),
         };
-        let blobs = self.blobs(&packs, rows, monitor)?;
+        let blobs = self.blobs(&packs, groups, monitor)?;
         let go_on = || self.is_here();
         let mut walk = Walk::new(&self.packs, blobs, &go_on);
-        let mut seen = Seen::begin(&runs, monitor);
-        match run {
-            Some(run) => walk_versions(&mut walk, &runs, run, &mut seen)?,
-            None => walk_runs(&mut walk, &runs, &mut seen)?,
+        let mut seen = Seen::begin(own.iter().chain(&others), monitor);
+        match rows {
+            Rows::Runs => walk_runs(&mut walk, &own, &mut seen)?,
+            Rows::Of(_) | Rows::Versions => walk_versions(&mut walk, &own, &mut seen)?,
         }
+        walk.begin(ELSEWHERE);
+        others.iter().flat_map(|(_, versions)| versions).try_for_each(|one| seen.visit(&mut walk, one))?;
         for (group, now) in [(UNDER_WAY, false), (FILES, true)] {
             walk.begin(group);
             for (content, _) in files.iter().filter(|(_, is_now)| *is_now == now) {
@@ -145,19 +159,19 @@ impl Engine {
         let shares = shares.into_iter().skip(ROWS as usize);
         let mut stats = Stats { savings, damaged, disk: self.disk(), ..Stats::default() };
         stats.hot_only_bytes = self.hot_only_bytes()?;
-        match run {
-            Some(run) => {
-                let versions =
-                    runs.into_iter().filter(|(id, _)| *id == run).flat_map(|(_, versions)| versions);
-                stats.versions = versions.zip(shares).collect();
-            }
-            None => {
+        match rows {
+            Rows::Runs => {
                 let of = |((run, versions), share): (&Roots, Share)| OfRun {
                     run: *run,
                     versions: versions.len(),
                     share,
                 };
-                stats.runs = runs.iter().zip(shares).map(of).collect();
+                stats.runs = own.iter().zip(shares).map(of).collect();
+            }
+            Rows::Of(_) | Rows::Versions => {
+                let versions =
+                    own.into_iter().flat_map(|(run, all)| all.into_iter().map(move |one| (run, one)));
+                stats.versions = versions.zip(shares).map(|((run, one), share)| (run, one, share)).collect();
             }
         }
         Ok(stats)
@@ -230,8 +244,8 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn begin(runs: &[Roots], monitor: &'a dyn Monitor) -> Self {
-        let total = runs.iter().flat_map(|(_, versions)| versions).map(|version| version.bytes);
+    fn begin<'r>(runs: impl Iterator<Item = &'r Roots>, monitor: &'a dyn Monitor) -> Self {
+        let total = runs.flat_map(|(_, versions)| versions).map(|version| version.bytes);
         monitor.begin("looking at versions", total.sum());
         Seen { monitor, bytes: 0 }
     }
@@ -253,15 +267,13 @@ fn walk_runs(walk: &mut Walk<'_>, runs: &[Roots], seen: &mut Seen<'_>) -> Result
     Ok(())
 }
 
-/// Every version of `run` is a group, and all other runs are one.
-fn walk_versions(walk: &mut Walk<'_>, runs: &[Roots], run: RunId, seen: &mut Seen<'_>) -> Result<()> {
-    let (own, others): (Vec<_>, Vec<_>) = runs.iter().partition(|(id, _)| *id == run);
-    for (group, version) in (ROWS..).zip(own.iter().flat_map(|(_, versions)| versions)) {
+/// Every version is a group.
+fn walk_versions(walk: &mut Walk<'_>, runs: &[Roots], seen: &mut Seen<'_>) -> Result<()> {
+    for (group, version) in (ROWS..).zip(runs.iter().flat_map(|(_, versions)| versions)) {
         walk.begin(group);
         seen.visit(walk, version)?;
     }
-    walk.begin(ELSEWHERE);
-    others.iter().flat_map(|(_, versions)| versions).try_for_each(|version| seen.visit(walk, version))
+    Ok(())
 }
 
 /// Bytes that the files and folders at and below `path` occupy. What vanishes while it is counted is not counted.

@@ -1,11 +1,13 @@
 //! One daemon a store: an flock on `lock`, whose content names the holder.
 //!
 //! Invariant: whoever holds the flock owns every file of the store. The content is written after the lock is taken, is
-//! only for people, and means nothing without the lock: a killed daemon leaves it behind, and the kernel has freed its
-//! lock. Order: open, lock, write the holder. A daemon that is just ending is waited for; one that stays is named.
+//! only for people, and locks nothing: a killed daemon leaves it behind, and the kernel has freed its lock. Order: open,
+//! lock, tell who left it behind, write the holder; at the end say that it was closed, then free it. A daemon that is just ending is waited for; one
+//! that stays is named.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,9 @@ pub struct Holder {
     pub mountpoint: PathBuf,
     /// When it was locked, RFC 3339 UTC.
     pub since: String,
+    /// It has freed the lock by itself; a daemon that was killed has not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
 }
 
 impl Holder {
@@ -43,6 +48,7 @@ impl Holder {
             pid: std::process::id(),
             mountpoint: mountpoint.to_owned(),
             since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            closed: false,
         }
     }
 }
@@ -50,15 +56,25 @@ impl Holder {
 /// The lock of a store; freed when it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct StoreLock {
-    // Held only for its flock.
-    _file: File,
+    file: File,
     holder: Holder,
+    left_by: Option<Holder>,
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        let holder = Holder { closed: true, ..self.holder.clone() };
+        if let Err(error) = describe(&self.file, &holder, Path::new("lock")) {
+            // The next one takes this for a killed daemon, and opens the store as it would anyway.
+            tracing::debug!("cannot say that the store is closed: {error}");
+        }
+    }
 }
 
 impl StoreLock {
     /// Takes the lock file at `path` for `holder`. [`Error::Refused`] names who has it and how to end that.
     pub fn acquire(path: &Path, holder: Holder) -> Result<Self> {
-        let mut file = private::open_or_create(path, File::options().read(true).write(true))?;
+        let file = private::open_or_create(path, File::options().read(true).write(true))?;
         let start = Instant::now();
         while !try_lock(&file, path)? {
             let other = read_holder(path);
@@ -67,10 +83,17 @@ impl StoreLock {
             }
             std::thread::sleep(POLL);
         }
-        let text = serde_json::to_string(&holder).map_err(std::io::Error::from).context("describe", path)?;
-        file.set_len(0).context("truncate", path)?;
-        writeln!(file, "{text}").context("write", path)?;
-        Ok(StoreLock { _file: file, holder })
+        let left_by = read_holder(path).filter(|holder| !holder.closed);
+        if let Some(left) = &left_by {
+            tracing::warn!("{}", explain_left(path, left));
+        }
+        describe(&file, &holder, path)?;
+        Ok(StoreLock { file, holder, left_by })
+    }
+
+    /// Who had the store last and ended without closing it: killed, or its machine went down.
+    pub fn left_by(&self) -> Option<&Holder> {
+        self.left_by.as_ref()
     }
 
     /// What the lock file says.
@@ -94,6 +117,13 @@ pub fn refuse_mounted(path: &Path) -> Result<()> {
         Some(holder) if patience(holder.as_ref()) == GLANCE_WAIT => Err(in_use(path, holder)),
         _ => Ok(()),
     }
+}
+
+/// Writes `holder` into the lock `file`, whose `path` is for the message.
+fn describe(file: &File, holder: &Holder, path: &Path) -> Result<()> {
+    let text = serde_json::to_string(holder).map_err(std::io::Error::from).context("describe", path)? + "\n";
+    file.set_len(0).context("truncate", path)?;
+    file.write_all_at(text.as_bytes(), 0).context("write", path)
 }
 
 fn try_lock(file: &File, path: &Path) -> Result<bool> {
@@ -121,6 +151,21 @@ fn patience(holder: Option<&Holder>) -> Duration {
     if leaving { ENDING_WAIT } else { GLANCE_WAIT }
 }
 
+/// What a lock that nobody holds any more tells.
+fn explain_left(path: &Path, left: &Holder) -> String {
+    let Holder { host, pid, since, .. } = left;
+    let store = path.parent().unwrap_or(path).display();
+    let told =
+        format!("store {store} was not closed by pid {pid} on host {host}, which opened it at {since}");
+    if *host == machine::host() {
+        return format!("{told}; that process has ended, and what it left is recovered");
+    }
+    format!(
+        "{told}; it holds no lock any more, so what it left is recovered; if it still runs, this disk does not pass locks on \
+         between hosts: stop one of the two at once"
+    )
+}
+
 fn in_use(path: &Path, holder: Option<Holder>) -> Error {
     let store = path.parent().unwrap_or(path).display();
     Error::Refused(match holder {
@@ -128,9 +173,9 @@ fn in_use(path: &Path, holder: Option<Holder>) -> Error {
             "store {store} is in use by a ckptfs command, pid {pid} on host {host}; try again when it has ended"
         ),
         Some(Holder { host, pid, mountpoint, .. }) => {
-            let at = mountpoint.display();
+            let (at, there) = (mountpoint.display(), if host == machine::host() { "" } else { " there" });
             format!(
-                "store {store} is in use by pid {pid} on host {host}, mounted at {at}; unmount it with: ckptfs unmount {at}"
+                "store {store} is in use by pid {pid} on host {host}, mounted at {at}; unmount it{there} with: ckptfs unmount {at}"
             )
         }
         None => format!(
@@ -145,7 +190,13 @@ mod tests {
     use super::*;
 
     fn holder_elsewhere() -> Holder {
-        Holder { host: "other-host".into(), pid: 42, mountpoint: "/mnt/runs".into(), since: "then".into() }
+        Holder {
+            host: "other-host".into(),
+            pid: 42,
+            mountpoint: "/mnt/runs".into(),
+            since: "then".into(),
+            closed: false,
+        }
     }
 
     #[test]
@@ -154,7 +205,8 @@ mod tests {
         let path = dir.path().join("lock");
         let lock = StoreLock::acquire(&path, holder_elsewhere()).unwrap();
         let said = StoreLock::acquire(&path, Holder::this_process(Path::new("/x"))).unwrap_err().to_string();
-        for part in ["pid 42", "other-host", "mounted at /mnt/runs;", "ckptfs unmount /mnt/runs"] {
+        for part in ["pid 42", "other-host", "mounted at /mnt/runs;", "there with: ckptfs unmount /mnt/runs"]
+        {
             assert!(said.contains(part), "{said}");
         }
         assert_eq!(held_by(&path).unwrap(), Some(Some(holder_elsewhere())));
@@ -186,5 +238,23 @@ mod tests {
         std::fs::write(&path, b"").unwrap();
         assert!(StoreLock::acquire(&path, holder_elsewhere()).unwrap_err().to_string().contains("in use"));
         drop(lock);
+    }
+
+    #[test]
+    fn a_lock_left_behind_names_who_did_not_close_the_store_and_one_that_was_closed_names_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let here = Holder::this_process(Path::new("/x"));
+        for left in [holder_elsewhere(), here.clone()] {
+            std::fs::write(&path, serde_json::to_string(&left).unwrap()).unwrap();
+            let lock = StoreLock::acquire(&path, here.clone()).unwrap();
+            assert_eq!(lock.left_by(), Some(&left));
+            let said = explain_left(&path, &left);
+            assert!(said.contains(&format!("pid {} on host {}", left.pid, left.host)), "{said}");
+            assert_eq!(said.contains("stop one of the two"), left.host == "other-host", "{said}");
+            drop(lock);
+            assert!(std::fs::read_to_string(&path).unwrap().ends_with("\"closed\":true}\n"));
+            assert_eq!(StoreLock::acquire(&path, here.clone()).unwrap().left_by(), None);
+        }
     }
 }

@@ -4,14 +4,14 @@
 //! is goes on record after each pack, so that short mounts come to an end together. What is damaged is reported, counted
 //! and left where it is. It works at idle priority, at a set rate, and waits while a save is being written.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
+use super::reclaim::pace::Pacer;
 use super::sync::Wake;
 use crate::base::clock::Time;
 use crate::base::priority::make_thread_idle;
@@ -23,12 +23,6 @@ use crate::version::record;
 const EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Hot copies are compared at this many bytes a second.
 const COPIES_RATE: u64 = 200 << 20;
-/// The rate is held, and saves are looked for, at every step of this many bytes.
-const STEP: u64 = 1 << 20;
-/// How often a wait looks whether it may end.
-const LOOK: Duration = Duration::from_millis(50);
-/// A save that takes longer than this does not stop the work for ever.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How long a pass that failed waits.
 const FAILED: Duration = Duration::from_secs(60);
 
@@ -85,8 +79,8 @@ impl Engine {
     /// Looks for damage until stopped.
     pub(super) fn scrub_loop(&self) {
         make_thread_idle();
-        let pace = Steady::new(self, COPIES_RATE);
-        match self.settle_doubts(&|bytes| pace.spend(bytes)) {
+        let pace = Pacer::new(self, COPIES_RATE, &self.scrub.stopped);
+        match self.settle_doubts(&|bytes| pace.spend(bytes).map(drop)) {
             Ok(()) | Err(Error::Errno(libc::EINTR)) => {}
             Err(error) => self.report(&error, "compare hot copies"),
         }
@@ -119,7 +113,7 @@ impl Engine {
 
     /// Looks at every pack from the one after the last on, at `rate` bytes a second.
     pub(super) fn scrub_pass(&self, rate: u64) -> Result<()> {
-        let pace = Steady::new(self, rate);
+        let pace = Pacer::new(self, rate, &self.scrub.stopped);
         if self.scrub.done().began.is_none() {
             let began = Some(Time::now().secs);
             let last_pack = self.packs.packs().last().map_or(0, |(pack, _)| *pack);
@@ -129,7 +123,7 @@ impl Engine {
             })?;
         }
         while let Some((pack, len)) = self.next_pack(self.scrub.done().upto_pack) {
-            match self.packs.verify(pack, true, &|bytes| pace.spend(bytes)) {
+            match self.packs.verify(pack, true, &|bytes| pace.spend(bytes).map(drop)) {
                 Ok(found) => {
                     found.faults.iter().for_each(|fault| self.report(fault, "look for damage"));
                     let damaged = found.faults.len() as u64;
@@ -164,50 +158,5 @@ impl Engine {
         let mut state = self.scrub.state.lock();
         change(&mut state);
         self.ns.record(vec![(keys::SCRUB.to_vec(), Some(record::encode(&*state)))]).map(drop)
-    }
-}
-
-/// Holds a rate, out of the way of saves.
-struct Steady<'a> {
-    engine: &'a Engine,
-    rate: u64,
-    began: Instant,
-    spent: Cell<u64>,
-}
-
-impl<'a> Steady<'a> {
-    fn new(engine: &'a Engine, rate: u64) -> Self {
-        Steady { engine, rate, began: Instant::now(), spent: Cell::new(0) }
-    }
-
-    /// `bytes` are about to be read. `EINTR` when the mount ends.
-    fn spend(&self, bytes: u64) -> Result<()> {
-        self.go_on()?;
-        let before = self.spent.replace(self.spent.get() + bytes);
-        if before / STEP == self.spent.get() / STEP {
-            return Ok(());
-        }
-        let pause = Instant::now();
-        while pause.elapsed() < PAUSE_MAX && self.engine.is_saving() {
-            self.wait()?;
-        }
-        let due = Duration::from_secs_f64(self.spent.get() as f64 / self.rate as f64);
-        while self.began.elapsed() < due {
-            self.wait()?;
-        }
-        Ok(())
-    }
-
-    fn wait(&self) -> Result<()> {
-        std::thread::sleep(LOOK);
-        self.go_on()
-    }
-
-    fn go_on(&self) -> Result<()> {
-        if self.engine.scrub.stopped.load(Ordering::Relaxed) {
-            Err(Error::Errno(libc::EINTR))
-        } else {
-            Ok(())
-        }
     }
 }

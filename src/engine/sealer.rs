@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::attr::merge_times;
@@ -76,13 +76,14 @@ impl Engine {
 
     /// Seals a file that was taken from the queue, and with it what else is due.
     pub(super) fn seal_from(&self, first: Ino) {
-        let mut taken = vec![first];
+        let (mut taken, began) = (vec![first], Instant::now());
         if let Err(error) = self.seal_batch(&mut taken) {
             self.report(&error, "seal");
             for ino in &taken {
                 self.queue.again(*ino, FAILED);
             }
         }
+        self.totals.worked(began.elapsed());
         self.queue.done(taken.len());
     }
 

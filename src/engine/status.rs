@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -44,12 +45,28 @@ impl Faults {
 pub struct Totals {
     files: AtomicU64,
     bytes: AtomicU64,
+    /// Time that threads have worked on it.
+    nanos: AtomicU64,
 }
 
 impl Totals {
     pub(super) fn sealed(&self, bytes: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A thread has sealed for so long, or made a version.
+    pub(super) fn worked(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Bytes that one thread seals in a second of work.
+    fn rate(&self) -> Option<u64> {
+        let seconds = Duration::from_nanos(self.nanos.load(Ordering::Relaxed)).as_secs_f64();
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        // A float of this size is a whole number of bytes; `as` keeps to the range.
+        (seconds > 0.0 && bytes > 0).then(|| (bytes as f64 / seconds) as u64)
     }
 
     pub(super) fn sealed_files(&self) -> u64 {
@@ -73,7 +90,9 @@ pub struct Report {
     /// Their bytes.
     pub sealed_bytes: u64,
     /// How long the oldest waiting file has waited.
-    pub lag: std::time::Duration,
+    pub lag: Duration,
+    /// Bytes that one thread seals in a second of work.
+    pub sealing_rate: Option<u64>,
     /// Older versions are being encoded anew, or are about to be.
     pub is_reencoding: bool,
     /// How far looking for damage is, and what it found last.
@@ -92,6 +111,10 @@ pub struct Report {
     pub packs: PackStats,
     /// Bytes in packs that only history holds, as the last reclaim found it.
     pub history_bytes: u64,
+    /// Versions of all runs.
+    pub versions: u64,
+    /// Bytes of their files.
+    pub versions_bytes: u64,
     /// Whether the store's disk runs full, and what is done about it.
     pub pressure: super::reclaim::pressure::Pressure,
     /// The newest faults, oldest first.
@@ -119,6 +142,13 @@ impl Engine {
                     if matches!(state, HotState::Cache | HotState::Captured) { 0 } else { attr.size };
             }
         }
+        let (mut versions, mut versions_bytes) = (0, 0);
+        for (run, _) in self.runs() {
+            for version in self.versions(run)? {
+                versions += 1;
+                versions_bytes += version.logical_bytes;
+            }
+        }
         let poison = self.poison.lock().clone();
         Ok(Report {
             poisoned: poison.or(self.ns.meta().status()?.poisoned),
@@ -128,6 +158,7 @@ impl Engine {
             sealed_files: self.totals.sealed_files(),
             sealed_bytes: self.totals.bytes.load(Ordering::Relaxed),
             lag: self.queue.lag(),
+            sealing_rate: self.totals.rate(),
             is_reencoding: self.reencode.is_busy(),
             reencoded: self.reencode.done(),
             scrubbed: self.scrub.done(),
@@ -137,6 +168,8 @@ impl Engine {
             sealed_live_bytes,
             packs: self.packs.stats(),
             history_bytes: self.reclaim.last().history_bytes,
+            versions,
+            versions_bytes,
             pressure: self.pressure(),
             faults: self.faults.newest.lock().iter().cloned().collect(),
         })

@@ -5,17 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use super::pickle::{self, Ended, Id, Tree};
+use super::pickle::{self, Ended, Id, Limits, Tree};
 use super::read::{Fault, Part, Reader, invalid, shown};
 use super::tensors::{TENSORS_MAX, Tensor};
 use super::{Siblings, Source, torch, zip};
 
 /// An object with more fields than this is not such a place; it bounds the search through all objects.
-const FIELDS_MAX: usize = 64;
+pub(super) const FIELDS_MAX: usize = 64;
 
 /// Checks the pickle and that each file that it names is there and long enough.
 pub(super) fn check(source: &dyn Source, siblings: &dyn Siblings) -> Result<(), Fault> {
-    let tree = pickle::read(&mut Reader::new(source, 0, u64::MAX))?;
+    let tree = pickle::read(&mut Reader::new(source, 0, u64::MAX), Limits::FACTS)?;
     match tree.ended {
         // Beyond the limit: what was read of it is held against the files.
         Ended::Stop | Ended::Limit => {}
@@ -39,13 +39,12 @@ pub(super) fn check(source: &dyn Source, siblings: &dyn Siblings) -> Result<(), 
     Ok(())
 }
 
-/// The tensors of a data file: the storages of torch zips that follow each other. They are found from the end of the file
-/// to its front, as far as it is made of them: only ends tell where a zip is.
+/// The tensors of a data file: the storages of torch zips that follow each other.
 pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
-    let (mut end, mut found) = (source.len(), Vec::new());
-    for _ in 0..TENSORS_MAX {
-        let Some(begin) = zip::begin(&Part::new(source, 0, end))? else { break };
-        let storages = torch::tensors(&Part::new(source, begin, end - begin))?;
+    let mut found = Vec::new();
+    for zip in zips(source) {
+        let (begin, len) = zip?;
+        let storages = torch::tensors(&Part::new(source, begin, len))?;
         found.extend(storages.into_iter().map(|tensor| Tensor {
             name: Vec::new(),
             offset: begin.saturating_add(tensor.offset),
@@ -54,9 +53,23 @@ pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
         if found.len() >= TENSORS_MAX {
             break;
         }
-        end = begin;
     }
     Ok(found)
+}
+
+/// Begin and length of each zip of a data file. They are found from the end of the file to its front, as far as it is made
+/// of them: only ends tell where a zip is.
+pub(super) fn zips(source: &dyn Source) -> impl Iterator<Item = Result<(u64, u64), Fault>> {
+    let mut end = source.len();
+    let next = move || match zip::begin(&Part::new(source, 0, end)) {
+        Ok(begin) => begin.map(|begin| {
+            let len = end - begin;
+            end = begin;
+            Ok((begin, len))
+        }),
+        Err(error) => Some(Err(error.into())),
+    };
+    std::iter::from_fn(next).take(TENSORS_MAX)
 }
 
 /// The files named, with the end of the last tensor in each.

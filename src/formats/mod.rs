@@ -2,11 +2,14 @@
 //! they carry.
 //!
 //! Pure and total: any bytes in, an answer out, in bounded time and memory; nothing that a file says is ever executed.
-//! [`recognise`] first, which reads a few KiB; then [`validate`], [`facts`] and [`tensors`] with the format that it told. An error
+//! [`recognise`] first, which reads a few KiB; then [`validate`], [`facts`], [`tensors`] and [`describe`] with the format that it told. An error
 //! comes only from the caller's [`Source`] or [`Siblings`]: bad bytes are an answer, [`Validity::Invalid`].
 
 mod check;
 mod dcp;
+mod describe;
+mod dtype;
+mod elements;
 mod gguf;
 mod hdf5;
 mod json;
@@ -16,9 +19,11 @@ mod npy;
 mod pickle;
 mod protobuf;
 mod read;
+mod rebuilt;
 mod recognise;
 mod safetensors;
 mod scalars;
+mod shards;
 mod snappy;
 mod sstable;
 mod stored;
@@ -28,8 +33,11 @@ mod tf;
 mod torch;
 mod trainer;
 mod walk;
+mod zarr;
 mod zip;
 
+#[cfg(test)]
+mod describe_tests;
 #[cfg(test)]
 mod fuzz_tests;
 #[cfg(test)]
@@ -42,6 +50,8 @@ mod zip_tests;
 use std::collections::BTreeMap;
 
 pub use check::validate;
+pub use describe::{Described, describe};
+pub use elements::decode;
 pub use recognise::{is_named_checkpoint, recognise};
 pub use scalars::facts;
 pub use tensors::{Tensor, tensors};

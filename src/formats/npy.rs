@@ -2,10 +2,11 @@
 //!
 //! Several arrays may follow each other in one file, as `numpy.save` to an open file leaves them.
 
-use super::Source;
+use super::describe::Described;
 use super::literal::{self, Literal};
 use super::read::{self, Fault, invalid};
 use super::tensors::Tensor;
+use super::{Source, dtype};
 use crate::base::Result;
 
 /// How each array begins.
@@ -55,6 +56,46 @@ pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
     Ok(found)
 }
 
+/// The arrays of the file as their headers describe them, without names; up to the first that is pickled or not numpy's.
+pub(super) fn describe(source: &dyn Source) -> Result<Vec<Described>, Fault> {
+    let (mut at, mut found) = (0, Vec::new());
+    while found.len() < ARRAYS_MAX
+        && let Some((offset, header)) = header(source, at)?
+        && let Some(size) = array_bytes(&header)
+        && let Some(array) = described(&header)
+    {
+        match size {
+            Size::Bytes(len) => {
+                found.push(Described { parts: vec![(offset, len)], ..array });
+                at = offset.saturating_add(len);
+            }
+            // The rest of the file is their pickle.
+            Size::Objects => {
+                let parts = vec![(offset, source.len().saturating_sub(offset))];
+                found.push(Described { parts, encoded: true, ..array });
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Type and shape that a header tells.
+fn described(header: &Literal) -> Option<Described> {
+    let (dtype, is_native) = match field_of(header, "descr")? {
+        Literal::Text(code) => dtype::of_numpy(code),
+        _ => ("record".to_owned(), false),
+    };
+    let shape = match field_of(header, "shape")? {
+        Literal::Row(sides) => sides.iter().map(side).collect::<Option<Vec<u64>>>()?,
+        single => vec![side(single)?],
+    };
+    let is_fortran = matches!(field_of(header, "fortran_order"), Some(Literal::Word(word)) if word == "True");
+    // With one side at most, both orders are the same.
+    let is_turned = is_fortran && shape.iter().filter(|side| **side > 1).count() > 1;
+    Some(Described { dtype, shape, encoded: !is_native || is_turned, ..Described::default() })
+}
+
 /// The header of the array at `at`, and where its data begin.
 fn header(source: &dyn Source, at: u64) -> Result<Option<(u64, Literal)>> {
     let fixed = read::at_most(source, at, 12)?;
@@ -102,22 +143,26 @@ impl Size {
 
 /// The length of the array that a header describes.
 fn array_bytes(header: &Literal) -> Option<Size> {
+    Some(element(field_of(header, "descr")?)?.times(count(field_of(header, "shape")?)?))
+}
+
+/// What a header says under `name`.
+fn field_of<'a>(header: &'a Literal, name: &str) -> Option<&'a Literal> {
     let Literal::Dict(pairs) = header else { return None };
-    let get = |name: &str| {
-        pairs
-            .iter()
-            .find(|(key, _)| matches!(key, Literal::Text(text) if text == name))
-            .map(|(_, value)| value)
-    };
-    Some(element(get("descr")?)?.times(count(get("shape")?)?))
+    let is_it = |key: &Literal| matches!(key, Literal::Text(text) if text == name);
+    pairs.iter().find(|(key, _)| is_it(key)).map(|(_, value)| value)
+}
+
+/// The elements along one side.
+fn side(side: &Literal) -> Option<u64> {
+    match side {
+        Literal::Number(side) => u64::try_from(*side).ok(),
+        _ => None,
+    }
 }
 
 /// The number of elements of a shape. What overflows is of no file's length.
 fn count(shape: &Literal) -> Option<u64> {
-    let side = |side: &Literal| match side {
-        Literal::Number(side) => u64::try_from(*side).ok(),
-        _ => None,
-    };
     match shape {
         Literal::Row(sides) => {
             sides.iter().try_fold(1_u64, |all, item| Some(all.saturating_mul(side(item)?)))

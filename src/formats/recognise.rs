@@ -161,12 +161,13 @@ mod tests {
     /// What each fixture is.
     fn format_of(name: &str) -> Format {
         match name {
-            "__0_0.distcp" => Format::DcpData,
+            "__0_0.distcp" | "__1_0.distcp" => Format::DcpData,
             "arrays.npz" | "small.npz" => Format::Npz,
-            "array.npy" | "record.npy" => Format::Npy,
+            "array.npy" | "fortran.npy" | "record.npy" => Format::Npy,
             "ckpt-5.index" => Format::TfIndex,
             "ckpt-5.data-00000-of-00001" => Format::TfData,
-            "legacy.pth" | "plain.pkl" | "protocol2.pkl" | "dcp.metadata" => Format::Pickle,
+            "legacy.pth" | "list.pth" | "plain.pkl" | "protocol2.pkl" => Format::Pickle,
+            "dcp.metadata" | "sharded.metadata" => Format::Pickle,
             "model.safetensors" => Format::Safetensors,
             "saved_model.pb" => Format::SavedModel,
             "tiny.keras" => Format::Keras,

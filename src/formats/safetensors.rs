@@ -1,7 +1,7 @@
 //! Safetensors: eight bytes of length, a JSON header of that length, then the tensors without a gap.
 //!
 //! The header is read only up to 16 MiB; a longer one, up to the 100 MB that the library allows, is only measured. It is
-//! parsed in one pass that keeps the extents and the numbers of `__metadata__`, never a tree.
+//! parsed in one pass that keeps the tensors and the numbers of `__metadata__`, never a tree.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,10 +9,11 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::Source;
+use super::describe::Described;
 use super::json::Numbers;
 use super::read::{self, Fault, invalid, shown};
 use super::tensors::Tensor;
+use super::{Source, dtype};
 use crate::base::Result;
 
 /// The longest header that the library reads, in bytes.
@@ -31,20 +32,14 @@ pub(super) fn begins(head: &[u8]) -> bool {
 #[derive(Default)]
 struct Header {
     metadata: Numbers,
-    tensors: Vec<Extent>,
+    tensors: Vec<Entry>,
 }
 
-/// Where one tensor lies, from the end of the header on.
-struct Extent {
-    name: String,
-    begin: u64,
-    end: u64,
-    /// Bytes by type and shape, where the type is known.
-    wanted: Option<u64>,
-}
-
+/// One tensor: its type in the format's own word, its shape, and its begin and end from the end of the header on.
 #[derive(Deserialize)]
-struct Described {
+struct Entry {
+    #[serde(skip)]
+    name: String,
     dtype: String,
     shape: Vec<u64>,
     data_offsets: (u64, u64),
@@ -71,16 +66,15 @@ impl<'de> Visitor<'de> for Entries {
             if name == "__metadata__" {
                 header.metadata = map.next_value::<Option<Numbers>>()?.unwrap_or_default();
             } else {
-                let tensor: Described = map.next_value()?;
-                let (begin, end) = tensor.data_offsets;
-                header.tensors.push(Extent { wanted: tensor.bytes(), name, begin, end });
+                let tensor: Entry = map.next_value()?;
+                header.tensors.push(Entry { name, ..tensor });
             }
         }
         Ok(header)
     }
 }
 
-impl Described {
+impl Entry {
     /// Bytes by type and shape; `None` for a type that is not known here.
     fn bytes(&self) -> Option<u64> {
         let bits = match self.dtype.as_str() {
@@ -96,6 +90,12 @@ impl Described {
         // What overflows is of no file's length.
         let product = self.shape.iter().try_fold(bits, |all: u64, side| all.checked_mul(*side));
         Some(product.map_or(u64::MAX, |bits| bits / 8))
+    }
+
+    /// Offset and length in a file with a header of `header` bytes.
+    fn place(&self, header: u64) -> Option<(u64, u64)> {
+        let (begin, end) = self.data_offsets;
+        Some((begin.checked_add(8 + header)?, end.checked_sub(begin)?))
     }
 }
 
@@ -126,16 +126,17 @@ fn header(source: &dyn Source) -> Result<(u64, Option<Header>), Fault> {
 pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
     let (len, header) = header(source)?;
     let Some(mut header) = header else { return Ok(()) };
-    header.tensors.sort_unstable_by_key(|tensor| (tensor.begin, tensor.end));
+    header.tensors.sort_unstable_by_key(|tensor| tensor.data_offsets);
     let mut end = 0;
     for tensor in &header.tensors {
-        if tensor.begin != end || tensor.end < tensor.begin {
+        let (from, to) = tensor.data_offsets;
+        if from != end || to < from {
             return invalid(format!("safetensors with a gap or an overlap at byte {end} of its tensors"));
         }
-        if tensor.wanted.is_some_and(|wanted| wanted != tensor.end - tensor.begin) {
+        if tensor.bytes().is_some_and(|wanted| wanted != to - from) {
             return invalid(format!("safetensors whose tensor at byte {end} is not of its shape"));
         }
-        end = tensor.end;
+        end = to;
     }
     let (wanted, there) = (end.saturating_add(8 + len), source.len());
     match wanted == there {
@@ -151,11 +152,25 @@ pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
 pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
     let (len, header) = header(source)?;
     let tensors = header.unwrap_or_default().tensors.into_iter();
-    let tensor = |Extent { name, begin, end, .. }| {
-        let (offset, len) = (begin.checked_add(8 + len)?, end.checked_sub(begin)?);
-        Some(Tensor { name: name.into_bytes(), offset, len })
+    let tensor = |entry: Entry| {
+        let (offset, len) = entry.place(len)?;
+        Some(Tensor { name: entry.name.into_bytes(), offset, len })
     };
     Ok(tensors.filter_map(tensor).collect())
+}
+
+/// The tensors as the header describes them, sound or not.
+pub(super) fn describe(source: &dyn Source) -> Result<Vec<Described>, Fault> {
+    let (len, header) = header(source)?;
+    let tensors = header.unwrap_or_default().tensors.into_iter();
+    let tensor = |entry: Entry| Described {
+        parts: entry.place(len).into_iter().collect(),
+        dtype: dtype::of_safetensors(&entry.dtype),
+        name: entry.name,
+        shape: entry.shape,
+        ..Described::default()
+    };
+    Ok(tensors.map(tensor).collect())
 }
 
 /// The numbers among the texts of `__metadata__`; none when the header is damaged or too long.

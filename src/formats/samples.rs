@@ -103,6 +103,19 @@ impl Siblings for Beside {
     }
 }
 
+/// One file beside: its name and its bytes.
+pub(super) struct One(pub(super) &'static str, pub(super) Vec<u8>);
+
+impl Siblings for One {
+    fn len_of(&self, name: &[u8]) -> Result<Option<u64>> {
+        Ok((name == self.0.as_bytes()).then_some(self.1.len() as u64))
+    }
+
+    fn open(&self, name: &[u8]) -> Result<Option<Box<dyn Source + '_>>> {
+        Ok((name == self.0.as_bytes()).then(|| Box::new(Bytes::new(&self.1[..])) as Box<dyn Source>))
+    }
+}
+
 /// The bytes of `tests/data/formats/<name>`, which `scripts/python/make_fixtures.py` made.
 pub(super) fn fixture(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats").join(name);

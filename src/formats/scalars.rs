@@ -3,7 +3,7 @@
 //! Names decide: the first of a list for step and for epoch; any other float at the top is a metric, an integer only when
 //! its name says that it is one (a seed is not). One level below, dicts of metrics are read, and Lightning's callbacks.
 
-use super::pickle::{Ended, Id, Node, Tree};
+use super::pickle::{Ended, Id, Limits, Node, Tree};
 use super::read::Reader;
 use super::{Facts, Format, Source, pickle, read, safetensors, stored, torch};
 use crate::base::Result;
@@ -67,7 +67,7 @@ const CALLBACKS_MAX: usize = 100;
 /// Step, epoch and metrics of a file of this format; nothing where it says nothing, or is damaged.
 pub fn facts(format: Format, source: &dyn Source) -> Result<Facts> {
     match format {
-        Format::TorchZip => match torch::tree(source)? {
+        Format::TorchZip => match torch::tree(source, Limits::FACTS)? {
             Some(tree) => of_tree(&tree, Some(source)),
             None => Ok(Facts::default()),
         },
@@ -75,8 +75,8 @@ pub fn facts(format: Format, source: &dyn Source) -> Result<Facts> {
             let head = read::at_most(source, 0, pickle::LEGACY_TORCH.len())?;
             let mut reader = Reader::new(source, 0, u64::MAX);
             let tree = match head == pickle::LEGACY_TORCH {
-                true => stored::tree(&mut reader)?,
-                false => Some(pickle::read(&mut reader)?),
+                true => stored::tree(&mut reader, Limits::FACTS)?,
+                false => Some(pickle::read(&mut reader, Limits::FACTS)?),
             };
             tree.map_or(Ok(Facts::default()), |tree| of_tree(&tree, None))
         }

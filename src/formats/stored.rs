@@ -4,71 +4,86 @@
 //! What the pickles cannot tell, because they are beyond the limits, is taken for valid: only a file that ends too early
 //! for certain is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::Source;
-use super::pickle::{self, Ended, Node, Tree};
+use super::describe::Described;
+use super::pickle::{self, Ended, Limits, Node, Tree};
 use super::read::{Fault, Reader, invalid, shown};
 use super::tensors::Tensor;
-use super::{read, torch};
+use super::{Source, read, rebuilt, torch};
 use crate::base::Result;
 
 /// The pickle of the object; `None` when the ones before it are not what they should be.
-pub(super) fn tree(reader: &mut Reader<'_>) -> Result<Option<Tree>> {
+pub(super) fn tree(reader: &mut Reader<'_>, limits: Limits) -> Result<Option<Tree>> {
     for _ in 0..3 {
-        if pickle::read(reader)?.ended != Ended::Stop {
+        if pickle::read(reader, limits)?.ended != Ended::Stop {
             return Ok(None);
         }
     }
-    pickle::read(reader).map(Some)
+    pickle::read(reader, limits).map(Some)
 }
 
 /// Checks that all pickles and all storages are there.
 pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
-    each(source, &mut |_, _, _| ())
+    each(source, Limits::FACTS, &mut |_, _, _| ()).map(drop)
 }
 
 /// The storages behind the pickles; none of any other pickle.
 pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
     let mut found = Vec::new();
     if read::at_most(source, 0, pickle::LEGACY_TORCH.len())? == pickle::LEGACY_TORCH {
-        each(source, &mut |key, offset, len| {
+        each(source, Limits::FACTS, &mut |key, offset, len| {
             found.push(Tensor { name: key.as_bytes().to_vec(), offset, len });
         })?;
     }
     Ok(found)
 }
 
-/// Tells `storage` the key, the offset and the bytes of each storage.
-fn each(source: &dyn Source, storage: &mut dyn FnMut(&str, u64, u64)) -> Result<(), Fault> {
+/// The tensors that the object would be rebuilt with, in the storages behind it; none of any other pickle.
+pub(super) fn describe(source: &dyn Source) -> Result<Vec<Described>, Fault> {
+    let mut storages = HashMap::new();
+    if read::at_most(source, 0, pickle::LEGACY_TORCH.len())? != pickle::LEGACY_TORCH {
+        return Ok(Vec::new());
+    }
+    let object = each(source, Limits::TABLE, &mut |key, offset, len| {
+        storages.insert(key.to_owned(), (offset, len));
+    })?;
+    Ok(rebuilt::described(&object, &storages, true))
+}
+
+/// Tells `storage` the key, the offset and the bytes of each storage; gives the object.
+fn each(source: &dyn Source, limits: Limits, storage: &mut dyn FnMut(&str, u64, u64)) -> Result<Tree, Fault> {
     let mut reader = Reader::new(source, 0, u64::MAX);
-    let Some(object) = tree(&mut reader)? else { return invalid("legacy torch file with a damaged head") };
+    let Some(object) = tree(&mut reader, limits)? else {
+        return invalid("legacy torch file with a damaged head");
+    };
     match object.ended {
         Ended::Stop => {}
-        Ended::Limit => return Ok(()),
+        Ended::Limit => return Ok(object),
         Ended::Cut => return invalid("legacy torch file that ends within its pickle: cut short"),
         Ended::Malformed => return invalid("legacy torch file with a damaged pickle"),
     }
-    let keys = pickle::read(&mut reader)?;
+    let keys = pickle::read(&mut reader, limits)?;
     match keys.ended {
         Ended::Stop => {}
-        Ended::Limit => return Ok(()),
+        Ended::Limit => return Ok(object),
         _ => return invalid("legacy torch file without its list of storages: cut short"),
     }
     let sizes = element_sizes(&object);
     for key in keys.row(keys.root).iter().filter_map(|key| keys.text(*key)) {
         let Some(count) = reader.array()?.map(u64::from_le_bytes) else { return cut(key) };
-        let Some(size) = sizes.get(key) else { return Ok(()) };
+        let Some(size) = sizes.get(key) else { break };
         let (begin, len) = (reader.position(), count.checked_mul(*size));
         if len.and_then(|len| reader.skip(len)).is_none() {
             return cut(key);
         }
         storage(key, begin, len.unwrap_or_default());
     }
-    Ok(())
+    drop(sizes);
+    Ok(object)
 }
 
-fn cut(key: &str) -> Result<(), Fault> {
+fn cut<T>(key: &str) -> Result<T, Fault> {
     invalid(format!("legacy torch file without the numbers of storage {}: cut short", shown(key.as_bytes())))
 }
 

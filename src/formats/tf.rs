@@ -6,16 +6,19 @@
 
 use std::collections::BTreeMap;
 
+use super::describe::{Described, SIDES_MAX};
 use super::protobuf::{self, Value};
 use super::read::{Fault, Reader, invalid, shown};
 use super::sstable;
 use super::tensors::{TENSORS_MAX, Tensor};
-use super::{Siblings, Source};
+use super::{Siblings, Source, dtype};
 
 /// More data files than any job writes.
 const SHARDS_MAX: u64 = 100_000;
 /// An index beyond this, in bytes, is not read for the places of tensors.
 const INDEX_MAX: u64 = 256 << 20;
+/// All keys together, in bytes, beyond which no more are told.
+const NAMES_MAX: usize = 64 << 20;
 /// A message of an index beyond this, in bytes, is none: it bounds what one is taken apart into.
 const MESSAGE_MAX: usize = 1 << 20;
 /// More graphs than one saved model has.
@@ -53,22 +56,93 @@ pub(super) fn names_data(name: &[u8]) -> bool {
 /// The tensors of the data file `name`, by the index beside it.
 pub(super) fn tensors(name: &[u8], siblings: &dyn Siblings) -> Result<Vec<Tensor>, Fault> {
     let mut found = Vec::new();
-    let Some((prefix, wanted)) = data_name(name) else { return Ok(found) };
-    let Some(index) = siblings.open(&[prefix, b".index"].concat())? else { return Ok(found) };
+    each(name, siblings, &mut |Entry { key, place: (offset, len), .. }| {
+        if found.len() < TENSORS_MAX {
+            found.push(Tensor { name: key.to_vec(), offset, len });
+        }
+    })?;
+    Ok(found)
+}
+
+/// The tensors of the data file `name` as the index beside it describes them.
+pub(super) fn describe(name: &[u8], siblings: &dyn Siblings) -> Result<Vec<Described>, Fault> {
+    let mut found = Vec::new();
+    each(name, siblings, &mut |Entry { key, value, place }| {
+        if found.len() < TENSORS_MAX {
+            let name = variable(key);
+            let (dtype, shape) = type_and_shape(value);
+            found.push(Described { name, dtype, shape, parts: vec![place], ..Described::default() });
+        }
+    })?;
+    Ok(found)
+}
+
+/// One entry of an index.
+struct Entry<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    /// Offset and length of the tensor in its data file.
+    place: (u64, u64),
+}
+
+/// Tells `tensor` the entry of each tensor of the data file `name`.
+fn each(name: &[u8], siblings: &dyn Siblings, tensor: &mut dyn FnMut(Entry<'_>)) -> Result<(), Fault> {
+    let Some((prefix, wanted)) = data_name(name) else { return Ok(()) };
+    let Some(index) = siblings.open(&[prefix, b".index"].concat())? else { return Ok(()) };
     if index.len() > INDEX_MAX {
-        return Ok(found);
+        return Ok(());
     }
+    let mut names = 0_usize;
     sstable::entries(index.as_ref(), |key, value| {
         if let Some((shard, offset, len)) = place(value)
             && !key.is_empty()
             && shard == wanted
-            && found.len() < TENSORS_MAX
+            && names <= NAMES_MAX
         {
-            found.push(Tensor { name: key.to_vec(), offset, len });
+            // A few bytes may stand for a long key: what it shares with the one before is not written again.
+            names = names.saturating_add(key.len());
+            tensor(Entry { key, value, place: (offset, len) });
         }
         Ok(())
-    })?;
-    Ok(found)
+    })
+}
+
+/// The name of the variable that `key` is of. A slice of one has a key of its own: 0, the name up to 0 and 1, its place.
+fn variable(key: &[u8]) -> String {
+    let name = key.strip_prefix(&[0]).and_then(|rest| {
+        let end = rest.windows(2).position(|mark| mark == [0, 1])?;
+        rest.get(..end)
+    });
+    String::from_utf8_lossy(name.unwrap_or(key)).into_owned()
+}
+
+/// Type and shape of a `BundleEntryProto`.
+fn type_and_shape(entry: &[u8]) -> (String, Vec<u64>) {
+    let (mut dtype, mut shape) = (String::new(), Vec::new());
+    for (field, value) in fields_of(entry).unwrap_or_default() {
+        match (field, value) {
+            (1, Value::Number(number)) => dtype = dtype::of_tensorflow(number),
+            (2, Value::Bytes(sides)) => {
+                let sides = fields_of(sides).unwrap_or_default();
+                shape.extend(sides.into_iter().filter_map(|side| match side {
+                    (2, Value::Bytes(side)) => Some(size_of(side)),
+                    _ => None,
+                }));
+                shape.truncate(SIDES_MAX);
+            }
+            _ => {}
+        }
+    }
+    (dtype, shape)
+}
+
+/// The size in a `TensorShapeProto.Dim`; 0 is not written.
+fn size_of(side: &[u8]) -> u64 {
+    let size = |(field, value)| match (field, value) {
+        (1, Value::Number(size)) => Some(size),
+        _ => None,
+    };
+    fields_of(side).unwrap_or_default().into_iter().find_map(size).unwrap_or(0)
 }
 
 /// Checks an index and the data files beside it.

@@ -1,12 +1,13 @@
 //! `torch.save`: a zip, all below one folder, around the pickle `data.pkl`; the numbers of each tensor are an entry
 //! `data/<key>`. Both are stored as they are; TorchScript deflates the code that it puts beside them.
 
-use super::Source;
+use super::describe::Described;
 use super::members::members;
-use super::pickle::{self, Tree};
+use super::pickle::{self, Limits, Tree};
 use super::read::{self, Fault, Reader};
 use super::tensors::Tensor;
 use super::zip::{self, Entries, Entry};
+use super::{Source, rebuilt};
 use crate::base::Result;
 
 /// What one of torch's files has behind its folder, whichever of its writers made it.
@@ -50,10 +51,10 @@ fn find(source: &dyn Source, part: &[u8]) -> Result<Option<Entry>> {
 }
 
 /// The pickle at the heart of the file; `None` when there is none to be found.
-pub(super) fn tree(source: &dyn Source) -> Result<Option<Tree>> {
+pub(super) fn tree(source: &dyn Source, limits: Limits) -> Result<Option<Tree>> {
     let Some(entry) = find(source, b"data.pkl")? else { return Ok(None) };
     let Some(at) = zip::data_offset(source, &entry)? else { return Ok(None) };
-    pickle::read(&mut Reader::new(source, at, at.saturating_add(entry.len))).map(Some)
+    pickle::read(&mut Reader::new(source, at, at.saturating_add(entry.len)), limits).map(Some)
 }
 
 /// Up to `len` bytes of the numbers of the storage `key`, from `offset` on; a scalar's worth at most.
@@ -101,6 +102,26 @@ pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
         let folder = name.iter().position(|byte| *byte == b'/');
         folder.and_then(|at| name.get(at..)).is_some_and(|part| part.starts_with(b"/data/"))
     })
+}
+
+/// The tensors that the pickle would rebuild, in the storages that hold their numbers.
+pub(super) fn describe(source: &dyn Source) -> Result<Vec<Described>, Fault> {
+    let Some(tree) = tree(source, Limits::TABLE)? else { return Ok(Vec::new()) };
+    let storages = tensors(source)?;
+    let key = |tensor: &Tensor| {
+        let at = tensor.name.windows(6).position(|part| part == b"/data/")?;
+        std::str::from_utf8(tensor.name.get(at + 6..)?).ok().map(str::to_owned)
+    };
+    let storages =
+        storages.iter().filter_map(|tensor| Some((key(tensor)?, (tensor.offset, tensor.len)))).collect();
+    let is_big = match find(source, b"byteorder")? {
+        Some(entry) => match zip::data_offset(source, &entry)? {
+            Some(at) => read::at_most(source, at, 3)? == b"big",
+            None => false,
+        },
+        None => false,
+    };
+    Ok(rebuilt::described(&tree, &storages, !is_big))
 }
 
 /// Checks the zip: all entries there and inside the file.

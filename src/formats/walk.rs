@@ -4,7 +4,7 @@
 //! byte decides, which every pickle ends with.
 
 use super::Source;
-use super::pickle::{self, Arg, Ended, Ops};
+use super::pickle::{self, Arg, Ended, Limits, Ops};
 use super::read::{self, Fault, Reader, invalid};
 use super::stored;
 use crate::base::Result;
@@ -35,7 +35,7 @@ pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
 
 fn walk(source: &dyn Source) -> Result<Walk> {
     let mut reader = Reader::new(source, 0, u64::MAX);
-    let mut ops = Ops::new(&mut reader);
+    let mut ops = Ops::new(&mut reader, Limits::FACTS.bytes());
     let mut between = false;
     loop {
         match ops.next()? {

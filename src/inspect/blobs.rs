@@ -182,10 +182,12 @@ fn meet(blob: &mut Blob, group: u32, shares: &mut [Share]) {
     if blob.last == group {
         return;
     }
-    blob.shared |= blob.last != NOBODY;
+    let is_new = blob.last == NOBODY;
+    blob.shared |= !is_new;
     blob.last = group;
     if let Some(share) = shares.get_mut(group as usize) {
         share.stored_bytes += blob.cost();
+        share.added_bytes += if is_new { blob.cost() } else { 0 };
         if blob.form != Form::Metadata {
             share.referenced_bytes += u64::from(blob.raw);
         }

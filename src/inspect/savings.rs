@@ -76,6 +76,8 @@ pub struct Share {
     pub referenced_bytes: u64,
     /// What these, and its lists of chunks and trees, take in the packs.
     pub stored_bytes: u64,
+    /// Of the stored bytes, what no group before it has: what the store grew by, oldest first.
+    pub added_bytes: u64,
     /// Of the stored bytes, what nobody else refers to.
     pub unique_bytes: u64,
     /// What would be free without it: its unique bytes but for bases that others need, and bases that only it needs.

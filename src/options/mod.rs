@@ -6,6 +6,7 @@
 //! [`check`](MountOptions::check) what only the whole can tell.
 
 pub mod edit;
+pub mod salvage;
 pub mod sources;
 mod table;
 mod values;

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::{Invalid, MountOptions, TABLE};
 
 /// A `config.toml` beyond this is no config.toml.
-const CONFIG_BYTES_MAX: u64 = 1 << 20;
+pub(super) const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// Words of mount(8), systemd and libfuse that need nothing from us. `default_permissions` is always on.
 const IGNORED: &[&str] = &[
@@ -91,6 +91,14 @@ impl MountOptions {
             self.set(name, Some(&value), &origin)?;
         }
         Ok(())
+    }
+
+    /// Applies what can be read of the file at `path`, damaged or not: for who is to look at the damage.
+    pub fn apply_salvaged(&mut self, path: &Path) -> Result<(), Invalid> {
+        match super::salvage::look(path) {
+            Some(salvaged) => self.apply_toml(&salvaged.text, path),
+            None => self.apply_file(path),
+        }
     }
 
     /// Applies the file at `path`; a file that is not there changes nothing.

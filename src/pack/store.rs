@@ -206,6 +206,11 @@ impl PackStore {
         self.fetch(id, |pack, at| pack.check(at, &self.buffers))
     }
 
+    /// Bytes that blob `id` takes of a pack, its header included; `None` when no pack has it. Reads the index only.
+    pub fn stored_len(&self, id: &ChunkId) -> Result<Option<u32>> {
+        Ok(self.shared.index.find(id)?.first().map(|at| at.len))
+    }
+
     /// Begins a batch of blobs.
     pub fn writer(&self) -> Result<PackBatch> {
         Ok(PackBatch::new(Arc::clone(&self.shared)))

@@ -161,18 +161,20 @@ fn step<T>(name: &'static str, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// As the command does it: an unreadable `config.toml` is refused before anything is opened.
-fn mount_options(store: &Path) -> Result<MountOptions> {
+/// As the command does it: a mount refuses an unreadable `config.toml` before anything is opened, a check finds it.
+fn options(store: &Path, is_check: bool) -> Result<MountOptions> {
     let mut options =
         MountOptions { hot_cache: Some(1 << 30), min_free: Some(1), threads: 1, ..MountOptions::default() };
     options.settle = Duration::from_secs(3600);
-    options.apply_file(&store.join("config.toml")).map_err(|invalid| Error::Refused(invalid.to_string()))?;
+    let config = store.join("config.toml");
+    let applied = if is_check { options.apply_salvaged(&config) } else { options.apply_file(&config) };
+    applied.map_err(|invalid| Error::Refused(invalid.to_string()))?;
     Ok(options)
 }
 
 fn check(store: &Path, repair: bool) -> Result<Checked> {
     let command = Command::Check { read_data: true, repair };
-    match Filesystem.execute(&mount_options(store)?, store, command, &Silent)? {
+    match Filesystem.execute(&options(store, true)?, store, command, &Silent)? {
         Answer::Checked(checked) => Ok(*checked),
         _ => panic!("another answer"),
     }
@@ -191,7 +193,7 @@ pub(crate) struct Mounted {
 
 impl Mounted {
     fn open(store: &Path) -> Result<Mounted> {
-        mount_options(store)?;
+        options(store, false)?;
         let locked = Store::open(store, Path::new("/m"))?;
         let engine = Engine::start(store, store::options(1 << 30), ME, &Silent)?;
         let workers = Workers::start(&engine)?;

@@ -215,7 +215,7 @@ impl Source for File<'_> {
     }
 }
 
-/// The file again, as each file with one of TensorFlow's names beside it.
+/// The file again, as each file beside it that tells of tensors.
 struct Beside<'a>(&'a [u8]);
 
 impl Siblings for Beside<'_> {
@@ -226,7 +226,9 @@ impl Siblings for Beside<'_> {
 
     fn open(&self, name: &[u8]) -> Result<Option<Box<dyn Source + '_>>> {
         assert!(!name.contains(&b'/'), "a name that is a path");
-        Ok(name.ends_with(b".index").then(|| Box::new(File::new(self.0)) as Box<dyn Source>))
+        let tells =
+            name.ends_with(b".index") || [&b".metadata"[..], b".zarray", b"zarr.json"].contains(&name);
+        Ok(tells.then(|| Box::new(File::new(self.0)) as Box<dyn Source>))
     }
 }
 
@@ -253,6 +255,27 @@ fn tensors(input: &[u8]) {
             end = tensor.offset.checked_add(tensor.len).expect("an end below 2^64");
         }
         assert!(end <= file.len(), "a tensor reaches past the end");
+        described(format, name, &file, &beside);
+    }
+}
+
+/// Every part of a tensor lies inside of the file, and what is told as plain elements is exactly as long as they are.
+fn described(format: Format, name: &[u8], file: &File<'_>, beside: &Beside<'_>) {
+    let mut last = 0;
+    for row in formats::describe(format, name, file, beside).expect("an error comes only from the source") {
+        let first = row.parts.first().map_or(u64::MAX, |(offset, _)| *offset);
+        assert!(first >= last, "{row:?} is out of order");
+        last = first;
+        for (offset, len) in &row.parts {
+            let end = offset.checked_add(*len).expect("an end below 2^64");
+            assert!(*len > 0 && end <= file.len(), "{row:?} reaches past the end");
+        }
+        let elements = row.shape.iter().map(|side| u128::from(*side)).try_fold(1, u128::checked_mul);
+        if let (false, Some(elements)) = (row.encoded, elements) {
+            let bytes = u128::from(row.bytes());
+            let whole = if elements == 0 { bytes == 0 } else { bytes % elements == 0 };
+            assert!(whole && bytes / elements.max(1) <= 16, "{row:?} is not of its shape");
+        }
     }
 }
 

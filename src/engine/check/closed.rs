@@ -1,6 +1,6 @@
-//! A store that nobody has open: folder, journal, exports and catalog, before an engine can be started on it.
+//! A store that nobody has open: folder, settings, journal, exports and catalog, before an engine can be started on it.
 //!
-//! Order of a repair: folders that are missing are made; journal and catalog are made anew from what is left, if anything
+//! Order of a repair: settings are salvaged; folders that are missing are made; journal and catalog are made anew from what is left, if anything
 //! is wrong with them; `format` comes last, because a folder without it is no store. The caller holds the lock.
 
 use std::fs::DirBuilder;
@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::super::layout::Layout;
+use super::settings;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, IoContext, Result};
 use crate::check::finding::Finding;
@@ -15,6 +16,7 @@ use crate::check::{Area, Findings};
 use crate::hot::HotDir;
 use crate::meta::examine::{self, Broken, Part};
 use crate::meta::salvage;
+use crate::options::salvage::Salvaged;
 
 const REPAIR_FORMAT: &str = "it is written again, with a new id";
 const REPAIR_FOLDER: &str = "it is made again, empty";
@@ -31,6 +33,7 @@ pub struct Closed {
     pub(super) broken: Vec<Broken>,
     no_format: bool,
     missing: Vec<&'static str>,
+    settings: Option<Salvaged>,
 }
 
 /// Looks at the folder of `layout`. [`Error::Refused`] when it is no store and never was one.
@@ -52,6 +55,7 @@ pub fn examine(layout: &Layout) -> Result<Closed> {
             );
         }
     }
+    closed.settings = settings::examine(&layout.config(), &mut closed.findings);
     for (name, path) in [("packs", layout.packs()), ("hot", layout.hot())] {
         if !path.is_dir() {
             closed.missing.push(name);
@@ -75,6 +79,9 @@ impl Closed {
     /// Makes the store one that opens; what was done, and whether names may be lost.
     pub fn repair(&self, layout: &Layout, hot: &Path, monitor: &dyn Monitor) -> Result<(Vec<String>, bool)> {
         let (mut done, mut names_are_lost) = (Vec::new(), false);
+        if let Some(salvaged) = &self.settings {
+            done.push(settings::repair(&layout.config(), salvaged)?);
+        }
         for name in &self.missing {
             let path = layout.root().join(name);
             DirBuilder::new().recursive(true).mode(0o700).create(&path).context("make", &path)?;

@@ -10,6 +10,7 @@ mod hot;
 mod packs;
 mod repair;
 mod rescue;
+mod settings;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,7 @@
 //! durable; then live files are recorded as sealed, and retention is asked. A failure before the record leaves the moment
 //! as it is, to be tried again; a kill at any point does the same.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::Engine;
 use super::super::sealer::Packed;
@@ -65,7 +65,9 @@ impl Engine {
                 }
                 first
             };
+            let began = Instant::now();
             let made = self.build(&snapshot);
+            self.totals.worked(began.elapsed());
             let failed = match made {
                 Ok(made) => {
                     self.made(&snapshot, made);

@@ -34,7 +34,7 @@ impl Engine {
         Ok(self.recorded_version(run, number)?.filter(|version| version.expired.is_none()))
     }
 
-    fn recorded_version(&self, run: RunId, number: u32) -> Result<Option<Version>> {
+    pub(super) fn recorded_version(&self, run: RunId, number: u32) -> Result<Option<Version>> {
         let key = keys::version(run, number);
         let Some(bytes) = self.ns.meta().get(&key)? else { return Ok(None) };
         record::decode(&bytes).map(Some).ok_or_else(|| super::judge::damaged(&key))

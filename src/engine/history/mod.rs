@@ -17,6 +17,7 @@ mod facts;
 mod guard;
 pub mod hand;
 pub mod import;
+pub mod inside;
 mod judge;
 pub mod manage;
 mod names;
@@ -31,6 +32,8 @@ mod writers;
 
 #[cfg(test)]
 mod moment_tests;
+#[cfg(test)]
+mod resolve_tests;
 #[cfg(test)]
 mod stress_tests;
 #[cfg(test)]

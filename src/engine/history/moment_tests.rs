@@ -269,4 +269,16 @@ fn a_save_that_was_cut_off_before_its_first_byte_makes_a_version_incomplete() {
     }
     world.save(ROOT, "a.npy", &npy(2));
     assert!(made().is_empty());
+    // The next save, under the name that the one before had, too.
+    let next = world.save(ROOT, "a.npy.tmp", &npy(3));
+    made();
+    engine.truncate(next, 0, ME).unwrap();
+    assert!(
+        world
+            .engine
+            .begin_version(ROOT, Wanted { always: true, ..Wanted::by("overwrite") })
+            .unwrap()
+            .is_some()
+    );
+    assert!(build(engine).why.is_empty(), "a save that goes on spoils none before it");
 }

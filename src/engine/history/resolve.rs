@@ -110,7 +110,7 @@ impl Walk<'_> {
     }
 
     /// Seals a copy of a file that somebody writes: its bytes so far.
-    fn seal_copy(&mut self, inode: &Inode, hot: HotId, dir: Ino, name: &[u8]) -> Result<Resolved> {
+    pub(super) fn seal_copy(&mut self, inode: &Inode, hot: HotId, dir: Ino, name: &[u8]) -> Result<Resolved> {
         let engine = self.engine;
         let copy = engine.copy_hot(hot)?;
         self.copies.push(copy);

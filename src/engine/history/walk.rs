@@ -220,8 +220,11 @@ impl<'a> Walk<'a> {
 
     /// Whether the file at `path`, which is empty, is a save that was cut off before its first byte: it was a checkpoint in
     /// the version before, or is new and named as one. The number of the format that it had, 0 = of none yet. What has been
-    /// empty all along is somebody's placeholder, and spoils nothing.
+    /// empty all along is somebody's placeholder, and spoils nothing; nor does one that has a temporary name yet.
     fn emptied(&self, path: &[Vec<u8>]) -> Result<Option<u8>> {
+        if is_temporary_path(path) {
+            return Ok(None);
+        }
         let before = match &self.known.top {
             Some(top) => Trees::new(&self.engine.packs).walk(top.clone(), path)?,
             None => None,

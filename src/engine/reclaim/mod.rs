@@ -5,7 +5,7 @@
 //! packs are swept. One at a time. Stopped or killed at any step, the next one goes on.
 
 mod mark;
-mod pace;
+pub(super) mod pace;
 pub mod pressure;
 mod room;
 mod worker;
@@ -86,6 +86,9 @@ pub(super) struct LastMark {
     /// What packs and sealed files took then: while both are the same, nothing can have become garbage.
     pub(super) seen: (u64, u64),
 }
+
+/// Bytes a second that a reclaim in the background reads and writes.
+const RATE_BYTES: u64 = 200 << 20;
 
 /// What the engine knows of reclaiming.
 #[derive(Debug, Default)]
@@ -193,7 +196,9 @@ impl Engine {
         monitor: &dyn Monitor,
         done: &mut Reclaimed,
     ) -> Result<()> {
-        let pacer = Pacer::new(self, how.polite);
+        // Not while somebody waits for this one to end.
+        let in_a_hurry = || !how.polite || self.reclaim.waiting.load(Ordering::Relaxed) > 0;
+        let pacer = Pacer::new(self, RATE_BYTES, &self.reclaim.stopped).unless(in_a_hurry);
         let pace = |bytes| pacer.spend(bytes).map(drop);
         let looked = |bytes| pacer.spend(bytes).map(|all| monitor.advance(all));
         let collection = self.packs.collect()?;

@@ -1,6 +1,6 @@
-//! How fast reclaiming goes: under a rate limit, out of the way of saves, and ending when the mount does.
+//! How fast the background reads and writes: under a rate limit, out of the way of saves, and ending when the mount does.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::super::Engine;
@@ -8,51 +8,58 @@ use super::super::live::Way;
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 
-/// Bytes a second that the background reads and writes.
-const RATE_BYTES: u64 = 200 << 20;
-/// Saves are looked for, and the rate is held, at every step of this many bytes.
-const STEP_BYTES: u64 = 4 << 20;
-/// A save that takes longer than this does not stop reclaiming for ever.
+/// Saves are looked for, and the rate is held, so many times a second, and at the latest after so many bytes.
+const STEPS_A_SECOND: u64 = 50;
+const STEP_BYTES_MAX: u64 = 4 << 20;
+/// A save that takes longer than this does not stop the work for ever.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How often a wait looks whether it may end.
 const LOOK: Duration = Duration::from_millis(50);
 /// Open files below this size are no save worth waiting for, but logs.
 const SAVE_MIN_BYTES: u64 = 1 << 20;
 
-/// Holds the rate of one reclaim.
-pub(super) struct Pacer<'a> {
+/// Holds the rate of one piece of work.
+pub(in super::super) struct Pacer<'a> {
     engine: &'a Engine,
-    polite: bool,
+    /// Bytes a second.
+    rate: u64,
+    /// The work is to end.
+    stopped: &'a AtomicBool,
+    /// Whether somebody waits for the work, which then goes as fast as it can.
+    in_a_hurry: Box<dyn Fn() -> bool + Sync + 'a>,
     began: Instant,
     spent: AtomicU64,
 }
 
 impl<'a> Pacer<'a> {
-    pub(super) fn new(engine: &'a Engine, polite: bool) -> Self {
-        Pacer { engine, polite, began: Instant::now(), spent: AtomicU64::new(0) }
+    /// For work at `rate` bytes a second (at least 1) until `stopped`, or until the store is closed.
+    pub(in super::super) fn new(engine: &'a Engine, rate: u64, stopped: &'a AtomicBool) -> Self {
+        let (in_a_hurry, spent) = (Box::new(|| false), AtomicU64::new(0));
+        Pacer { engine, rate: rate.max(1), stopped, in_a_hurry, began: Instant::now(), spent }
     }
 
-    /// `bytes` were read or written; how many in all. `EINTR` when the mount ends.
-    pub(super) fn spend(&self, bytes: u64) -> Result<u64> {
+    /// Without a rate, and whatever is being saved, while `in_a_hurry` says so.
+    pub(in super::super) fn unless(self, in_a_hurry: impl Fn() -> bool + Sync + 'a) -> Self {
+        Pacer { in_a_hurry: Box::new(in_a_hurry), ..self }
+    }
+
+    /// `bytes` are about to be, or were, read or written; how many in all. `EINTR` when the work is to end.
+    pub(in super::super) fn spend(&self, bytes: u64) -> Result<u64> {
         self.go_on()?;
         let before = self.spent.fetch_add(bytes, Ordering::Relaxed);
-        if !self.is_polite() || before / STEP_BYTES == (before + bytes) / STEP_BYTES {
-            return Ok(before + bytes);
+        let (all, step) = (before + bytes, (self.rate / STEPS_A_SECOND).clamp(1, STEP_BYTES_MAX));
+        if before / step == all / step {
+            return Ok(all);
         }
         let pause = Instant::now();
-        while self.is_polite() && pause.elapsed() < PAUSE_MAX && self.engine.is_saving() {
+        while !(self.in_a_hurry)() && pause.elapsed() < PAUSE_MAX && self.engine.is_saving() {
             self.wait()?;
         }
-        let due = Duration::from_secs_f64((before + bytes) as f64 / RATE_BYTES as f64);
-        while self.is_polite() && self.began.elapsed() < due {
+        let due = Duration::from_secs_f64(all as f64 / self.rate as f64);
+        while !(self.in_a_hurry)() && self.began.elapsed() < due {
             self.wait()?;
         }
-        Ok(before + bytes)
-    }
-
-    /// Not while somebody waits for this one to end.
-    fn is_polite(&self) -> bool {
-        self.polite && self.engine.reclaim.waiting.load(Ordering::Relaxed) == 0
+        Ok(all)
     }
 
     fn wait(&self) -> Result<()> {
@@ -61,8 +68,7 @@ impl<'a> Pacer<'a> {
     }
 
     fn go_on(&self) -> Result<()> {
-        let ends = self.engine.reclaim.stopped.load(Ordering::Relaxed)
-            || self.engine.closing.load(Ordering::Relaxed);
+        let ends = self.stopped.load(Ordering::Relaxed) || self.engine.closing.load(Ordering::Relaxed);
         if ends { Err(Error::Errno(libc::EINTR)) } else { Ok(()) }
     }
 }

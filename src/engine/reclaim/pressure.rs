@@ -65,6 +65,8 @@ impl Engine {
     /// Looks at free space until stopped, and acts.
     pub(in super::super) fn pressure_loop(&self) {
         let (mut not_before, mut wait) = (Instant::now(), TRY_AGAIN);
+        // Before the first wait: an open asks what is known.
+        self.look_at_saves();
         while !self.reclaim.stopped.load(Ordering::Relaxed) {
             let busy = self.has_writers() || self.reclaim.pressure.lock().active;
             let short = self.reclaim.short.load(Ordering::Relaxed) > 0;
@@ -126,6 +128,7 @@ impl Engine {
 
     /// Bytes that are missing to `min_free`.
     fn missing(&self) -> Result<u64> {
+        self.look_at_saves();
         let space = self.store_space()?;
         let min_free = self.min_free(space);
         self.reclaim.pressure.lock().min_free = min_free;

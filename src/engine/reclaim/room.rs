@@ -33,7 +33,10 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub(super) struct Saves {
     largest_bytes: u64,
+    /// When the versions on record were read last.
     known: Option<Instant>,
+    /// The largest of those that were made since that began.
+    since_bytes: u64,
 }
 
 impl Engine {
@@ -49,24 +52,34 @@ impl Engine {
         }
     }
 
-    /// Bytes that the largest of the last versions has added. What cannot be read counts as nothing.
+    /// Bytes that the largest of the last versions has added, as far as is known: opens wait for this answer.
     fn largest_save(&self) -> u64 {
-        let mut saves = self.reclaim.saves.lock();
-        if saves.known.is_none_or(|known| known.elapsed() >= KNOWN_FOR) {
-            let of_run = |id| {
-                let versions = self.versions(id).unwrap_or_default();
-                versions.iter().rev().take(LAST).map(|version| version.new_bytes).max().unwrap_or(0)
-            };
-            let largest = self.runs().into_iter().map(|(id, _)| of_run(id)).max().unwrap_or(0);
-            *saves = Saves { largest_bytes: largest, known: Some(Instant::now()) };
+        self.reclaim.saves.lock().largest_bytes
+    }
+
+    /// Reads the last versions of all runs, once in a while. What cannot be read counts as nothing.
+    pub(super) fn look_at_saves(&self) {
+        {
+            let mut saves = self.reclaim.saves.lock();
+            if saves.known.is_some_and(|known| known.elapsed() < KNOWN_FOR) {
+                return;
+            }
+            (saves.known, saves.since_bytes) = (Some(Instant::now()), 0);
         }
-        saves.largest_bytes
+        let of_run = |id| {
+            let versions = self.versions(id).unwrap_or_default();
+            versions.iter().rev().take(LAST).map(|version| version.new_bytes).max().unwrap_or(0)
+        };
+        let largest = self.runs().into_iter().map(|(id, _)| of_run(id)).max().unwrap_or(0);
+        let mut saves = self.reclaim.saves.lock();
+        saves.largest_bytes = largest.max(saves.since_bytes);
     }
 
     /// A version was made that added so many bytes.
     pub(in super::super) fn saved(&self, bytes: u64) {
         let mut saves = self.reclaim.saves.lock();
         saves.largest_bytes = saves.largest_bytes.max(bytes);
+        saves.since_bytes = saves.since_bytes.max(bytes);
     }
 
     /// Whether less than `min_free` is free: who opens a file for writing should [`make room`](Self::make_room) first.
@@ -111,6 +124,7 @@ mod tests {
         world.engine.shut_down(&world.workers, crate::engine::shutdown::End::Unused).unwrap();
         drop(world);
         let world = open_with(dir.path(), options(0));
+        world.engine.look_at_saves();
         assert!(world.engine.min_free(space) > 150 << 20, "known of the versions on record");
         world.engine.shut_down(&world.workers, crate::engine::shutdown::End::Unused).unwrap();
         drop(world);

@@ -1,6 +1,6 @@
 //! Figures of a real store: they add up, and what a version would free is what reclaiming frees.
 
-use super::super::inspect::Stats;
+use super::super::inspect::{Rows, Stats};
 use super::super::world::{LEN, ME, World, npy, open};
 use super::*;
 use crate::base::id::ChunkId;
@@ -18,7 +18,7 @@ fn text(stamp: u32) -> Vec<u8> {
 
 impl World {
     fn stats(&self, run: Option<RunId>) -> Stats {
-        let stats = self.engine.stats(run, &Silent).unwrap();
+        let stats = self.engine.stats(run.map_or(Rows::Runs, Rows::Of), &Silent).unwrap();
         assert_eq!(stats.damaged, 0);
         assert_eq!(stats.savings.sum(), i128::from(stats.savings.packs_bytes), "{stats:?}");
         assert_eq!(stats.savings.packs_bytes, self.stored());
@@ -51,7 +51,7 @@ impl World {
 
     fn shares(&self, dir: Ino) -> Vec<crate::inspect::Share> {
         let run = self.engine.run_at(dir).unwrap().0;
-        self.stats(Some(run)).versions.into_iter().map(|(_, share)| share).collect()
+        self.stats(Some(run)).versions.into_iter().map(|(.., share)| share).collect()
     }
 }
 
@@ -179,7 +179,7 @@ fn of_two_runs_each_is_told_what_it_alone_has_and_a_tree_that_cannot_be_read_is_
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[(entry.offset + entry.len) as usize - 1] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let stats = world.engine.stats(None, &Silent).unwrap();
+    let stats = world.engine.stats(Rows::Runs, &Silent).unwrap();
     assert_eq!((stats.damaged, stats.savings.sum()), (1, i128::from(stats.savings.packs_bytes)));
     drop(world.workers);
 }

@@ -111,7 +111,8 @@ mod tests {
         }
         world.checkpoint(ROOT, 9, LEN);
         let World { engine, workers } = world;
-        let pacer = super::super::pace::Pacer::new(&engine, true);
+        let pacer =
+            super::super::pace::Pacer::new(&engine, super::super::RATE_BYTES, &engine.reclaim.stopped);
         std::thread::scope(|scope| {
             // At 200 MB a second this would take a minute.
             let reclaim = scope.spawn(|| pacer.spend(12 << 30).map(drop));

@@ -4,12 +4,14 @@
 //! specification; the end-of-file address counts from the begin of the file, user block included, as the library reads it.
 
 mod datasets;
+mod datatype;
 mod dense;
 mod file;
 mod group;
 mod object;
 
 use super::Source;
+use super::describe::Described;
 use super::read::{self, Fault, invalid};
 use super::tensors::Tensor;
 use crate::base::Result;
@@ -69,6 +71,16 @@ pub(super) fn check(source: &dyn Source) -> Result<(), Fault> {
 
 /// The datasets of the file whose bytes lie in it as they are, and the chunks of those that have some.
 pub(super) fn tensors(source: &dyn Source) -> Result<Vec<Tensor>, Fault> {
+    let datasets = datasets(source)?.into_iter();
+    Ok(datasets.flat_map(datasets::Dataset::tensors).collect())
+}
+
+/// Every dataset of the file as its header describes it.
+pub(super) fn describe(source: &dyn Source) -> Result<Vec<Described>, Fault> {
+    Ok(datasets(source)?.into_iter().map(datasets::Dataset::described).collect())
+}
+
+fn datasets(source: &dyn Source) -> Result<Vec<datasets::Dataset>, Fault> {
     let Some(place) = find(source)? else { return invalid("hdf5 without its superblock") };
     let Some(superblock) = parse(&read::at_most(source, place, SUPERBLOCK)?) else {
         return invalid("hdf5 with a damaged superblock");

@@ -15,6 +15,8 @@ const CONTINUATION: u16 = 0x10;
 pub(super) struct Message {
     /// Its type.
     pub(super) kind: u16,
+    /// Its data only tell where what it says is.
+    pub(super) shared: bool,
     pub(super) data: Vec<u8>,
 }
 
@@ -80,12 +82,12 @@ impl Header {
     fn message(&self, cursor: &mut Cursor<'_>) -> Option<Message> {
         let kind = if self.version == 1 { cursor.u16()? } else { u16::from(cursor.u8()?) };
         let len = usize::from(cursor.u16()?);
-        let _flags = cursor.u8()?;
+        let flags = cursor.u8()?;
         cursor.take(match (self.version, self.ordered) {
             (1, _) => 3,
             (_, true) => 2,
             (_, false) => 0,
         })?;
-        Some(Message { kind, data: cursor.take(len)?.to_vec() })
+        Some(Message { kind, shared: flags & 2 != 0, data: cursor.take(len)?.to_vec() })
     }
 }

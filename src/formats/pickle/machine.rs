@@ -1,14 +1,11 @@
 //! The stack machine: each opcode moves numbers of nodes, nothing is copied and nothing is called.
 
+use super::Limits;
 use super::op::{Arg, Op, Ops};
 use super::tree::{Ended, Id, Node, Object, Tree};
 use crate::base::Result;
 use crate::formats::read::Reader;
 
-/// Nodes beyond this are not built: 32 MiB.
-const NODES_MAX: usize = 1 << 20;
-/// Places on the stack, in the memo, among the marks and among names of what is stored outside.
-const PLACES_MAX: usize = 1 << 20;
 /// The small integers that are one node each, however often they are named.
 const SMALL: u32 = 256;
 
@@ -18,10 +15,10 @@ const FALSE: Id = Id(SMALL + 2);
 const EMPTY: Id = Id(SMALL + 3);
 const OPAQUE: Id = Id(SMALL + 4);
 
-/// Reads one pickle from where `reader` is; afterwards `reader` is behind what was read.
-pub(in crate::formats) fn read(reader: &mut Reader<'_>) -> Result<Tree> {
-    let mut machine = Machine::new();
-    let mut ops = Ops::new(reader);
+/// Reads one pickle from where `reader` is, within `limits`; afterwards `reader` is behind what was read.
+pub(in crate::formats) fn read(reader: &mut Reader<'_>, limits: Limits) -> Result<Tree> {
+    let mut machine = Machine::new(limits.nodes);
+    let mut ops = Ops::new(reader, limits.bytes);
     let ended = loop {
         match ops.next()? {
             Err(ended) => break ended,
@@ -38,6 +35,9 @@ pub(in crate::formats) fn read(reader: &mut Reader<'_>) -> Result<Tree> {
 }
 
 struct Machine {
+    /// Nodes, and places on the stack, in the memo, among the marks and among names of what is stored outside, beyond
+    /// which nothing is built.
+    most: usize,
     nodes: Vec<Node>,
     stack: Vec<Id>,
     marks: Vec<usize>,
@@ -46,16 +46,17 @@ struct Machine {
 }
 
 impl Machine {
-    fn new() -> Self {
+    fn new(most: usize) -> Self {
         let mut nodes: Vec<Node> = (0..i64::from(SMALL)).map(Node::Int).collect();
         // In the order of the constants above.
         nodes.extend([Node::None, Node::Bool, Node::Bool, Node::Row(Vec::new()), Node::Opaque]);
-        Machine { nodes, stack: Vec::new(), marks: Vec::new(), memo: Vec::new(), persistent: Vec::new() }
+        let (stack, marks, memo, persistent) = Default::default();
+        Machine { most, nodes, stack, marks, memo, persistent }
     }
 
     fn is_full(&self) -> bool {
-        let places = [&self.stack, &self.memo, &self.persistent].iter().any(|list| list.len() >= PLACES_MAX);
-        places || self.nodes.len() >= NODES_MAX || self.marks.len() >= PLACES_MAX
+        let places = [&self.stack, &self.memo, &self.persistent].iter().any(|list| list.len() >= self.most);
+        places || self.nodes.len() >= self.most || self.marks.len() >= self.most
     }
 
     fn tree(mut self, ended: Ended) -> Tree {
@@ -240,7 +241,7 @@ impl Machine {
     }
 
     fn keep(&mut self, place: u64) -> Option<()> {
-        let place = usize::try_from(place).ok().filter(|place| *place < PLACES_MAX)?;
+        let place = usize::try_from(place).ok().filter(|place| *place < self.most)?;
         let top = self.top()?;
         if place >= self.memo.len() {
             self.memo.resize(place + 1, OPAQUE);

@@ -9,8 +9,6 @@ use crate::formats::read::Reader;
 
 /// Strings beyond this, in bytes, are passed over.
 const KEPT_MAX: u64 = 4096;
-/// The bytes of opcodes and kept strings that are read.
-const BUDGET: u64 = 16 << 20;
 
 /// An opcode's argument.
 #[derive(Debug)]
@@ -78,9 +76,9 @@ pub(in crate::formats) struct Ops<'r, 'a> {
 }
 
 impl<'r, 'a> Ops<'r, 'a> {
-    /// The opcodes from where `reader` is, with a budget of their own.
-    pub(in crate::formats) fn new(reader: &'r mut Reader<'a>) -> Self {
-        Ops { reader, budget: BUDGET }
+    /// The opcodes from where `reader` is, of which so many bytes are read, kept strings included.
+    pub(in crate::formats) fn new(reader: &'r mut Reader<'a>, budget: u64) -> Self {
+        Ops { reader, budget }
     }
 
     /// The next opcode, or why there is none.

@@ -7,7 +7,7 @@ use crate::formats::read::Reader;
 use crate::formats::samples::{Bytes, Huge};
 
 fn tree(bytes: &[u8]) -> Tree {
-    read(&mut Reader::new(&Bytes::new(bytes), 0, u64::MAX)).unwrap()
+    read(&mut Reader::new(&Bytes::new(bytes), 0, u64::MAX), Limits::FACTS).unwrap()
 }
 
 /// A value as text, down to a few levels.
@@ -106,7 +106,7 @@ fn what_does_not_fit_the_stack_is_malformed_and_what_ends_early_is_cut() {
 fn a_long_string_is_passed_over_and_not_read() {
     let head = b"\x80\x04\x8e\0\0\0\0\x10\0\0\0".to_vec();
     let source = Huge { head, len: (64 << 30) + 12, fill: b'.' };
-    let tree = read(&mut Reader::new(&source, 0, u64::MAX)).unwrap();
+    let tree = read(&mut Reader::new(&source, 0, u64::MAX), Limits::FACTS).unwrap();
     assert_eq!(tree.ended, Ended::Stop);
     assert!(matches!(tree.node(tree.root), Node::Opaque));
 }
