@@ -180,6 +180,8 @@ pub struct Pending {
     pub provenance: Option<Provenance>,
     /// As in [`Version::origin`].
     pub origin: Option<Origin>,
+    /// Bytes that were added to the packs for it before the moment.
+    pub added: u64,
 }
 
 /// The text of a path that stays below the mount: what is restored by it, or looked up, cannot be elsewhere.

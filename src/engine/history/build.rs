@@ -182,7 +182,7 @@ impl Engine {
         let batch = std::mem::replace(&mut walk.batch, self.packs.writer()?);
         let committed = self.finish_tree(batch, &mut version, top)?;
         fault::reached(Point::VersionPacked);
-        version.new_bytes = committed;
+        version.new_bytes += committed;
         let put = (keys::version(run_id, version.number), Some(record::encode(&version)));
         // Changed as it is by now: a command may have changed it while contents were sealed.
         let change = |run: &mut Run| {
@@ -309,7 +309,7 @@ fn describe(
         metrics,
         files,
         logical_bytes,
-        new_bytes: 0,
+        new_bytes: about.added,
         tree: ChunkId([0; ChunkId::LEN]),
         about: None,
         tags: about.tag.into_iter().collect(),

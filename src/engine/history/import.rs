@@ -80,12 +80,13 @@ impl Engine {
             outside.is_there = self.is_there(dir, outside, &part.folder)?;
         }
         let mut taken = TakenIn { skipped, ..TakenIn::default() };
-        self.take_in(dir, &folder, part, &mut found, &mut taken, monitor)?;
+        let added = self.take_in(dir, &folder, part, &mut found, &mut taken, monitor)?;
         if let Some((time, source)) = &part.last {
             let (run, _) = self.run_at(dir).ok_or(Error::Errno(libc::ENOENT))?;
             if part.is_new || taken.files > 0 || !self.newest_has(run, &found)? {
                 let origin = Some(Origin::Import { source: source.clone() });
-                let wanted = Wanted { always: true, origin, time: Some(*time), ..Wanted::by("import") };
+                let wanted =
+                    Wanted { always: true, origin, time: Some(*time), added, ..Wanted::by("import") };
                 taken.version = Some(self.snapshot_as(dir, wanted)?.1);
             }
         }
@@ -118,6 +119,7 @@ impl Engine {
         Ok(false)
     }
 
+    /// Brings in what is not there yet; the bytes that the packs have grown by.
     fn take_in(
         &self,
         dir: Ino,
@@ -126,7 +128,7 @@ impl Engine {
         found: &mut [Outside],
         taken: &mut TakenIn,
         monitor: &dyn Monitor,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let is_file =
             |outside: &&mut Outside| !outside.is_there && matches!(outside.entry.body, Body::File { .. });
         let total = found.iter_mut().filter(is_file).map(|outside| outside.entry.size()).sum();
@@ -148,8 +150,9 @@ impl Engine {
             taken.bytes += bytes;
             monitor.advance(taken.bytes);
         }
-        batch.finish()?;
-        self.name_all(dir, found)
+        let added = batch.finish()?.new_bytes;
+        self.name_all(dir, found)?;
+        Ok(added)
     }
 
     /// Puts the bytes of a file outside into the batch.

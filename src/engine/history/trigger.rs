@@ -32,6 +32,8 @@ pub(super) struct Wanted {
     pub(super) origin: Option<Origin>,
     /// The time that it gets; `None` = now.
     pub(super) time: Option<Time>,
+    /// Bytes that were added to the packs for it already.
+    pub(super) added: u64,
 }
 
 impl Wanted {
@@ -66,6 +68,7 @@ impl Engine {
             boot: self.boot.clone(),
             provenance: newest.and_then(|(_, fresh)| self.history.writers.of(fresh.pid)),
             origin: wanted.origin,
+            added: wanted.added,
         };
         let snapshot = self.ns.begin_snapshot(dir, record::encode(&about))?;
         fault::reached(Point::VersionBegun);
