@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::failure::{Failure, Outcome};
 use super::history::{self, PATH_HELP, VERSION_HELP};
 use super::progress::Progress;
-use super::rows::{size, table};
+use super::rows::{short, size, table};
 use super::show::shape;
 use super::{Daemon, print};
 use crate::command::{self, Answer, Diff, Pick, Side};
@@ -149,7 +149,7 @@ fn tensor_row(tensor: &TensorDiff) -> Vec<String> {
     let (before, after) = (tensor.shape_before.as_ref().map(sides), tensor.shape_after.as_ref().map(sides));
     let mut row = vec![
         mark(tensor.change),
-        tensor.name.clone(),
+        short(&tensor.name),
         from_to(tensor.dtype_before.clone(), tensor.dtype_after.clone()),
         from_to(before, after),
         size(tensor.bytes),

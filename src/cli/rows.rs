@@ -4,6 +4,9 @@ use bytesize::ByteSize;
 
 use crate::base::text::one_line;
 
+/// Letters of a name in a table.
+const NAME_MAX: usize = 72;
+
 /// `rows` under `heads`, each column aligned; the last one is not padded.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
@@ -27,6 +30,19 @@ fn line(cells: &[String], widths: &[usize]) -> String {
     line.trim_end().to_owned() + "\n"
 }
 
+/// `name`, in at most [`NAME_MAX`] letters: a long one loses its middle, so that the columns after it stay in sight.
+pub(super) fn short(name: &str) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    match letters.len().checked_sub(NAME_MAX) {
+        Some(more) if more > 0 => {
+            let keep = (NAME_MAX - 1) / 2;
+            let (front, back) = (letters.iter().take(keep), letters.iter().skip(letters.len() - keep));
+            front.chain(['…'].iter()).chain(back).collect()
+        }
+        _ => name.to_owned(),
+    }
+}
+
 /// Bytes with their unit.
 pub(super) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
@@ -48,6 +64,9 @@ mod tests {
             vec!["100".into(), "b".into(), "c".into()],
         ];
         assert_eq!(table(&["N", "NAME", "TAGS"], &rows), "N    NAME    TAGS\n1    größer\n100  b       c\n");
+        let long = "a".repeat(40) + &"b".repeat(40);
+        assert_eq!(short(&long), "a".repeat(35) + "…" + &"b".repeat(35));
+        assert_eq!(short("ä.weight"), "ä.weight");
         let forged = table(&["N", "TAGS"], &[vec!["1".into(), "x\n000002  good\x1b[A".into()]]);
         assert_eq!(forged, "N  TAGS\n1  x\\u000a000002  good\\u001b[A\n");
     }

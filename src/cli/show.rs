@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::failure::{Failure, Outcome};
 use super::history::{self, PATH_HELP, VERSION_HELP};
 use super::progress::Progress;
-use super::rows::{size, table};
+use super::rows::{short, size, table};
 use super::{Daemon, log, print};
 use crate::command::{self, Answer, Pick, Shown};
 use crate::engine::history::inside::{FileInside, TensorInside};
@@ -140,7 +140,7 @@ fn file_row(file: &FileInside) -> Vec<String> {
 fn tensor_row(tensor: &TensorInside) -> Vec<String> {
     let whole = tensor.global_shape.as_ref().map(|whole| format!(" of {}", shape(whole)));
     vec![
-        tensor.name.clone(),
+        short(&tensor.name),
         format!("{}{}", tensor.dtype, if tensor.encoded { "*" } else { "" }),
         shape(&tensor.shape) + &whole.unwrap_or_default(),
         size(tensor.bytes),
