@@ -56,6 +56,13 @@ const METRICS: &[Metric] = &[
     ("last_errors", "gauge", "Errors that status shows", |s| s.last_errors.len() as f64),
 ];
 
+/// The table of metrics for people, a line each.
+pub(super) fn help() -> String {
+    let up = ("up", "gauge", "1 when the daemon of the mount answers");
+    let rows = std::iter::once(up).chain(METRICS.iter().map(|(name, kind, help, _)| (*name, *kind, *help)));
+    rows.map(|(name, kind, help)| format!("\n  {:<34} {kind:<8} {help}", format!("ckptfs_{name}"))).collect()
+}
+
 fn flag(on: bool) -> f64 {
     f64::from(u8::from(on))
 }

@@ -61,7 +61,10 @@ pub(super) fn command() -> Command {
              or a store; without it, all ckptfs mounts of this machine are shown. Of a store that is not mounted, what \
              can be known without opening it is shown. Only the daemon's user and root are answered by a daemon.",
         )
-        .after_long_help(JSON_HELP)
+        .after_long_help(format!(
+            "{JSON_HELP}\n\nMetrics of --prometheus (stable; each with the labels mountpoint and store):{}\n\n{EXAMPLES}",
+            prometheus::help()
+        ))
         .arg(Arg::new("path").value_name("PATH").value_parser(clap::value_parser!(PathBuf)).help("A mountpoint, a path in it, or a store"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON: an object for PATH, an array without it; one a line"))
         .arg(Arg::new("prometheus").long("prometheus").action(ArgAction::SetTrue).conflicts_with_all(["json", "watch"]).help("Print metrics as Prometheus reads them, for node_exporter's textfile collector"))
@@ -108,8 +111,9 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
   holder.host, .pid, .mountpoint, .since
                              who holds it elsewhere, or null
  of a dead or unreachable mount
-  store, mountpoint, why     why only when unreachable
+  store, mountpoint, why     why only when unreachable";
 
+const EXAMPLES: &str = "\
 Examples:
   ckptfs status
   ckptfs status /mnt/runs --watch

@@ -16,6 +16,7 @@ use crate::version::names::facts_of_path;
 
 /// Extended attributes with which a script says what it saved.
 const XATTR: &[u8] = b"user.ckptfs.";
+const EPOCH: &[u8] = b"user.ckptfs.epoch";
 /// The longest trainer_state.json that is read, in bytes.
 const TRAINER_STATE_MAX: u64 = 16 << 20;
 /// Reasons that are recorded.
@@ -112,8 +113,8 @@ impl Walk<'_> {
         Ok(begun.then(|| "trainer_state.json is missing beside it".to_owned()))
     }
 
-    /// Step, epoch and metrics of the version, of the furthest of its new files; what a script has said goes first, then
-    /// names, then what the files hold. A file with a temporary name tells of the save after this one.
+    /// Step, epoch and metrics of the version, of the furthest of its new files; what a script has said of this save goes
+    /// first, then names, then what the files hold. A file with a temporary name tells of the save after this one.
     pub(super) fn progress(&self, run: Ino) -> Result<Progress> {
         let (mut best, mut dirs) = (Progress::default(), BTreeSet::from([run]));
         for file in &self.new {
@@ -125,7 +126,7 @@ impl Walk<'_> {
             let named = facts_of_path(&path);
             found.add(named.step, named.epoch, named.metrics);
             found.add(file.facts.step, file.facts.epoch, file.facts.metrics.clone());
-            self.said(file.ino, &mut found)?;
+            found.say(&self.said_anew(file)?);
             dirs.insert(file.dir);
             best.take(found);
         }
@@ -136,8 +137,18 @@ impl Walk<'_> {
                 best.take(found);
             }
         }
-        self.said(run, &mut best)?;
+        best.say(&self.view.xattrs(run)?);
         Ok(best)
+    }
+
+    /// The extended attributes of a file, but for those that the version before has with it: they stay when a file is
+    /// overwritten, and tell of the save that it was then. An epoch may well go on.
+    fn said_anew(&self, file: &NewFile) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let before = self.entry_before(&file.path)?.filter(|entry| entry.ino == file.ino);
+        let before = before.map(|entry| entry.xattrs).unwrap_or_default();
+        let mut said = self.view.xattrs(file.ino)?;
+        said.retain(|one| one.0 == EPOCH || !before.contains(one));
+        Ok(said)
     }
 
     /// [`trainer_state`](Self::trainer_state), where bytes that are lost tell nothing: they must not stop the version.
@@ -160,28 +171,27 @@ impl Walk<'_> {
         source.read_exact_at(0, &mut bytes)?;
         Ok(formats::trainer_state(&bytes))
     }
+}
 
-    /// What a script has said in extended attributes of `ino`: it goes before everything else.
-    fn said(&self, ino: Ino, found: &mut Progress) -> Result<()> {
-        for (name, value) in self.view.xattrs(ino)? {
+impl Progress {
+    /// Takes over what a script has said in extended attributes.
+    fn say(&mut self, xattrs: &[(Vec<u8>, Vec<u8>)]) {
+        for (name, value) in xattrs {
             let Some(name) = name.strip_prefix(XATTR) else { continue };
-            let Ok(value) = std::str::from_utf8(&value) else { continue };
+            let Ok(value) = std::str::from_utf8(value) else { continue };
             match (name, name.strip_prefix(b"metric.".as_slice())) {
-                (b"step", _) => found.step = value.trim().parse().ok().or(found.step),
-                (b"epoch", _) => found.epoch = value.trim().parse().ok().or(found.epoch),
+                (b"step", _) => self.step = value.trim().parse().ok().or(self.step),
+                (b"epoch", _) => self.epoch = value.trim().parse().ok().or(self.epoch),
                 (_, Some(metric)) => {
                     if let (Ok(value), Ok(metric)) = (value.trim().parse(), std::str::from_utf8(metric)) {
-                        found.metrics.insert(metric.to_owned(), value);
+                        self.metrics.insert(metric.to_owned(), value);
                     }
                 }
                 _ => {}
             }
         }
-        Ok(())
     }
-}
 
-impl Progress {
     /// Adds what is not known yet.
     pub(super) fn add(&mut self, step: Option<u64>, epoch: Option<u64>, metrics: BTreeMap<String, f64>) {
         self.step = self.step.or(step);

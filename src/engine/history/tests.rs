@@ -254,6 +254,29 @@ fn a_version_tells_the_step_of_what_it_holds_not_that_of_the_file_that_replaces_
 }
 
 #[test]
+fn what_was_said_of_a_save_is_not_said_of_the_next_one_into_the_same_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    let say = |ino, name: &str, value: &str| {
+        let name = format!("user.ckptfs.{name}");
+        world.engine.names().setxattr(ino, name.as_bytes(), value.as_bytes(), Must::Any).unwrap();
+    };
+    let mut told = Vec::new();
+    for (stamp, loss) in [(1, Some("0.5")), (2, None), (3, Some("0.25"))] {
+        let ino = world.save(ROOT, "model.npy", &npy(stamp));
+        if let Some(loss) = loss {
+            say(ino, "metric.loss", loss);
+            say(ino, "epoch", "7");
+        }
+        let versions = world.versions(ROOT);
+        let newest = versions.last().unwrap();
+        told.push((newest.metrics.get("loss").copied(), newest.epoch));
+    }
+    assert_eq!(told, [(Some(0.5), Some(7)), (None, Some(7)), (Some(0.25), Some(7))]);
+    drop(world.workers);
+}
+
+#[test]
 fn a_close_that_is_told_after_the_next_open_loses_no_save() {
     let dir = tempfile::tempdir().unwrap();
     let world = open_idle(dir.path(), Duration::from_secs(3600));

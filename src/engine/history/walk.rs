@@ -218,6 +218,14 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// What the version before has at `path`.
+    pub(super) fn entry_before(&self, path: &[Vec<u8>]) -> Result<Option<tree::Entry>> {
+        match &self.known.top {
+            Some(top) => Trees::new(&self.engine.packs).walk(top.clone(), path),
+            None => Ok(None),
+        }
+    }
+
     /// Whether the file at `path`, which is empty, is a save that was cut off before its first byte: it was a checkpoint in
     /// the version before, or is new and named as one. The number of the format that it had, 0 = of none yet. What has been
     /// empty all along is somebody's placeholder, and spoils nothing; nor does one that has a temporary name yet.
@@ -225,11 +233,7 @@ impl<'a> Walk<'a> {
         if is_temporary_path(path) {
             return Ok(None);
         }
-        let before = match &self.known.top {
-            Some(top) => Trees::new(&self.engine.packs).walk(top.clone(), path)?,
-            None => None,
-        };
-        Ok(match before.map(|entry| entry.body) {
+        Ok(match self.entry_before(path)?.map(|entry| entry.body) {
             Some(tree::Body::File { format, .. }) => (format > 0).then_some(format),
             _ => path.last().is_some_and(|name| formats::is_named_checkpoint(name)).then_some(0),
         })
