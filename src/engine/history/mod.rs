@@ -5,8 +5,8 @@
 //! (`build`); when these are durable, one batch records the version and ends the moment. A kill in between loses nothing:
 //! the moment is on record, and the next mount goes on.
 //!
-//! Lock order: an inode's state, then `runs`, then the naming lock; `bursts` and `queue` are never held while another is
-//! taken.
+//! Lock order: an inode's state, then `beginning`, then `runs`, then the naming lock; `bursts` and `queue` are never held
+//! while another is taken.
 
 mod borders;
 pub mod browse;
@@ -118,6 +118,8 @@ pub(super) struct History {
     policy: Mutex<Policy>,
     /// Held while the record of a version changes.
     changing: Mutex<()>,
+    /// Held while a moment is recorded and queued.
+    beginning: Mutex<()>,
     /// Held while a version is brought back.
     restoring: Mutex<()>,
     /// What became of moments that somebody waits for.
@@ -171,6 +173,7 @@ impl History {
             in_use: Mutex::default(),
             policy: Mutex::new(options.policy.clone()),
             changing: Mutex::default(),
+            beginning: Mutex::default(),
             restoring: Mutex::default(),
             results: Mutex::default(),
             stopped: AtomicBool::new(false),

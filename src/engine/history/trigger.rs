@@ -57,6 +57,8 @@ impl Engine {
             bursts.forget_unchanged(&gone);
             return Ok(None);
         }
+        // Moments are built in the order in which they are recorded: an older state after a newer one would be new again.
+        let _in_order = self.history.beginning.lock();
         let taken = self.fresh_below(dir, is_settled(&wanted.trigger))?;
         let newest = taken.iter().filter(|(_, fresh)| fresh.pid != 0).max_by_key(|(_, fresh)| fresh.order);
         let now = wanted.time.unwrap_or_else(Time::now);
@@ -72,10 +74,11 @@ impl Engine {
         };
         let snapshot = self.ns.begin_snapshot(dir, record::encode(&about))?;
         fault::reached(Point::VersionBegun);
-        self.history.bursts.lock().forget_unchanged(&taken);
         let id = snapshot.id;
         self.history.queue.lock().waiting.push_back(snapshot);
         self.history.building.notify_all();
+        // Last: whoever finds nothing fresh and waits for all versions waits for this one.
+        self.history.bursts.lock().forget_unchanged(&taken);
         Ok(Some(id))
     }
 

@@ -94,3 +94,33 @@ fn a_link_on_the_way_is_not_followed() {
     assert!(world.engine.names().entry(ROOT, b"way").unwrap().is_none());
     drop(world);
 }
+
+#[test]
+fn a_file_that_is_being_written_is_not_taken_in() {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let dir = tempfile::tempdir().unwrap();
+    let (world, from) = (open(dir.path(), std::time::Duration::from_secs(3600)), source());
+    let path = from.path().join("step_1/model.npy");
+    fs::write(&path, vec![7; 4 << 20]).unwrap();
+    let whole = part(from.path(), &["step_1/model.npy"]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+            while !done.load(Ordering::Relaxed) {
+                file.write_all(b"more").unwrap();
+            }
+        });
+        // Now and then nothing is written for as long as it takes.
+        let refused = (0..200).find_map(|n| {
+            let run = world.mkdir(ROOT, &format!("run{n}"));
+            world.engine.import_run(run).unwrap();
+            let refused = world.engine.import(run, &whole, &Silent).err().map(|error| error.to_string());
+            refused.inspect(|_| assert!(world.engine.names().entry(run, b"step_1").unwrap().is_none()))
+        });
+        done.store(true, Ordering::Relaxed);
+        let refused = refused.unwrap();
+        assert!(refused.contains("model.npy changed while"), "{refused}");
+    });
+}
