@@ -1,6 +1,7 @@
 //! What the tables of the libraries' files say for people, held against what was saved.
 
 use super::samples::{Bytes, One, alone, fixture};
+use super::tensors_tests::Folder;
 use super::{Described, Format, Siblings, Source, describe, recognise};
 
 fn rows(name: &str) -> Vec<Described> {
@@ -206,20 +207,6 @@ fn a_shard_that_is_compressed_is_told_by_the_metadata_alone() {
     let found = describe(Format::DcpData, b"__1_0.distcp", &source, &metadata("sharded.metadata")).unwrap();
     assert_eq!(lines(&found), ["model.w f32 [2, 2] of [4, 2] encoded"]);
     assert_eq!(found[0].parts, [(0, source.len())]);
-}
-
-/// The files of a folder on disk, all of them beside each other.
-struct Folder(std::path::PathBuf);
-
-impl Siblings for Folder {
-    fn len_of(&self, name: &[u8]) -> crate::base::Result<Option<u64>> {
-        Ok(self.open(name)?.map(|source| source.len()))
-    }
-
-    fn open(&self, name: &[u8]) -> crate::base::Result<Option<Box<dyn Source + '_>>> {
-        let bytes = std::fs::read(self.0.join(String::from_utf8_lossy(name).as_ref())).ok();
-        Ok(bytes.map(|bytes| -> Box<dyn Source> { Box::new(Bytes::new(bytes)) }))
-    }
 }
 
 /// `FILES=folder cargo test --lib -- --ignored --nocapture rows_of_given_files`

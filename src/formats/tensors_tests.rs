@@ -132,7 +132,7 @@ fn a_failing_medium_is_an_error_for_every_format_with_a_table() {
 }
 
 /// The files of a folder on disk.
-struct Folder(std::path::PathBuf);
+pub(super) struct Folder(pub(super) std::path::PathBuf);
 
 impl Siblings for Folder {
     fn len_of(&self, _: &[u8]) -> crate::base::Result<Option<u64>> {

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::super::Engine;
+use super::manage::Held;
 use crate::base::{Error, Result};
 use crate::catalog::keys::RunId;
 use crate::content::tree::{Body, Entry};
@@ -61,24 +62,10 @@ pub struct Streamed {
     pub damaged: Vec<String>,
 }
 
-/// While it lives the version does not go.
-pub(super) struct Held<'a> {
-    engine: &'a Engine,
-    run: RunId,
-    number: u32,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.engine.let_go_version(self.run, self.number);
-    }
-}
-
 impl Engine {
     /// Holds version `number` of a run; `ENOENT` when it is about to go.
     pub(super) fn held_version(&self, run: RunId, number: u32) -> Result<(Held<'_>, Version)> {
-        self.hold_version(run, number);
-        let held = Held { engine: self, run, number };
+        let held = self.hold_while(run, number);
         let version = self.version(run, number)?.ok_or(Error::Errno(libc::ENOENT))?;
         Ok((held, version))
     }

@@ -12,6 +12,19 @@ use crate::catalog::keys::{self, Ino, RunId};
 use crate::retention::{Candidate, Missed, Policy, Verdict, best, plan_deleted, plan_since, pressure_ranks};
 use crate::version::record::{self, Expired, Run, Version};
 
+/// A version that does not go while this lives.
+pub(super) struct Held<'a> {
+    engine: &'a Engine,
+    run: RunId,
+    number: u32,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.engine.let_go_version(self.run, self.number);
+    }
+}
+
 impl Engine {
     /// All versions of a run on record, oldest first, those that are about to go included.
     pub fn all_versions(&self, run: RunId) -> Result<Vec<Version>> {
@@ -74,6 +87,12 @@ impl Engine {
     /// Somebody reads version `number`: until [`let_go_version`](Self::let_go_version) it does not go.
     pub fn hold_version(&self, run: RunId, number: u32) {
         *self.history.in_use.lock().entry((run, number)).or_default() += 1;
+    }
+
+    /// [`hold_version`](Self::hold_version) for as long as the result lives.
+    pub(super) fn hold_while(&self, run: RunId, number: u32) -> Held<'_> {
+        self.hold_version(run, number);
+        Held { engine: self, run, number }
     }
 
     /// Undoes one [`hold_version`](Self::hold_version).

@@ -18,6 +18,7 @@ pub use diff::{Change, Compared, FileDiff, TensorDiff};
 pub use values::Values;
 
 use super::super::Engine;
+use super::manage::Held;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, Result};
 use crate::catalog::keys::RunId;
@@ -73,19 +74,6 @@ pub struct TensorInside {
     pub encoded: bool,
 }
 
-/// A version that does not go while this lives.
-struct Held<'a> {
-    engine: &'a Engine,
-    run: RunId,
-    number: u32,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.engine.let_go_version(self.run, self.number);
-    }
-}
-
 impl Engine {
     /// The files of version `number` of a run, in the order of their paths; those at and below the paths `only`, or all.
     /// `monitor` hears of files. `ENOENT` when there is no such version.
@@ -127,8 +115,7 @@ impl Engine {
     }
 
     fn held(&self, run: RunId, number: u32) -> Result<(Version, Held<'_>)> {
-        self.hold_version(run, number);
-        let held = Held { engine: self, run, number };
+        let held = self.hold_while(run, number);
         // After it is held: a record that is there by now does not go.
         let version = self.recorded_version(run, number)?.ok_or(Error::Errno(libc::ENOENT))?;
         Ok((version, held))
