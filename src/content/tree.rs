@@ -256,35 +256,46 @@ pub fn bucket_of(name: &[u8], buckets: usize) -> usize {
 /// What gets every blob with its id.
 pub type Put<'a, E> = dyn FnMut(ChunkId, &[u8]) -> Result<(), E> + 'a;
 
+/// How many buckets a directory of `count` entries is cut into: a power of two, 1 for a small one.
+pub(super) fn buckets_for(count: usize) -> usize {
+    if count <= BUCKET_ENTRIES_MAX {
+        return 1;
+    }
+    (count / (BUCKET_ENTRIES_MAX / 2)).next_power_of_two().clamp(2, 1 << BITS_MAX)
+}
+
+/// Entries in the order that a node has them in.
+pub(super) fn in_order(entries: impl Iterator<Item = Entry>) -> BTreeMap<(u64, Vec<u8>), Entry> {
+    entries.map(|entry| ((name_hash(&entry.name), entry.name.clone()), entry)).collect()
+}
+
+/// Puts a node; its id.
+pub(super) fn save<E>(node: &Node, put: &mut Put<'_, E>) -> Result<ChunkId, E> {
+    let bytes = node.encode();
+    let id = chunk_id(&bytes);
+    put(id, &bytes)?;
+    Ok(id)
+}
+
 /// Encodes a directory of these entries (in any order): `put` gets every blob with its id, children first. Returns the id.
 pub fn encode_dir<E>(entries: Vec<Entry>, put: &mut Put<'_, E>) -> Result<ChunkId, E> {
-    let mut save = |node: &Node| -> Result<ChunkId, E> {
-        let bytes = node.encode();
-        let id = chunk_id(&bytes);
-        put(id, &bytes)?;
-        Ok(id)
-    };
-    let count = entries.len();
-    let mut sorted: BTreeMap<(u64, Vec<u8>), Entry> = BTreeMap::new();
-    for entry in entries {
-        sorted.insert((name_hash(&entry.name), entry.name.clone()), entry);
+    let buckets = buckets_for(entries.len());
+    let sorted = in_order(entries.into_iter()).into_values();
+    if buckets == 1 {
+        return save(&Node::Leaf(sorted.collect()), put);
     }
-    if count <= BUCKET_ENTRIES_MAX {
-        return save(&Node::Leaf(sorted.into_values().collect()));
-    }
-    let buckets = (count / (BUCKET_ENTRIES_MAX / 2)).next_power_of_two().clamp(2, 1 << BITS_MAX);
     let mut filled: Vec<Vec<Entry>> = Vec::new();
     filled.resize_with(buckets, Vec::new);
-    for entry in sorted.into_values() {
+    for entry in sorted {
         if let Some(bucket) = filled.get_mut(bucket_of(&entry.name, buckets)) {
             bucket.push(entry);
         }
     }
     let mut ids = Vec::with_capacity(buckets);
     for bucket in filled {
-        ids.push(if bucket.is_empty() { None } else { Some(save(&Node::Leaf(bucket))?) });
+        ids.push(if bucket.is_empty() { None } else { Some(save(&Node::Leaf(bucket), put)?) });
     }
-    save(&Node::Fan(ids))
+    save(&Node::Fan(ids), put)
 }
 
 #[cfg(test)]

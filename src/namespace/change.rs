@@ -23,6 +23,8 @@ pub(super) struct Change<'a> {
     kept: Vec<HotId>,
     /// Bytes of sealed contents that names gain or lose by this change.
     sealed_bytes: i64,
+    /// What a version shows stays the same.
+    unseen: bool,
 }
 
 impl<'a> Change<'a> {
@@ -35,6 +37,7 @@ impl<'a> Change<'a> {
             lost: Vec::new(),
             kept: Vec::new(),
             sealed_bytes: 0,
+            unseen: false,
         }
     }
 
@@ -135,6 +138,11 @@ impl<'a> Change<'a> {
         self.ops.push((key, value));
     }
 
+    /// What a version shows is the same after the change: only where the bytes are is another.
+    pub(super) fn unseen(&mut self) {
+        self.unseen = true;
+    }
+
     /// Makes the change tentative until a barrier (see `undo`).
     pub(super) fn note(&mut self, note: Vec<u8>) {
         self.note = Some(note);
@@ -153,6 +161,9 @@ impl<'a> Change<'a> {
         }
         for (ino, inode) in std::mem::take(&mut self.inodes) {
             self.ops.push((keys::inode(ino), inode.map(|inode| inode.encode())));
+        }
+        if !self.unseen {
+            self.ops.iter().for_each(|(key, _)| naming.notes.add(key));
         }
         if !naming.snapshots.is_empty() {
             let lost = self.lost.iter().filter(|(id, _)| !self.kept.contains(id));

@@ -13,6 +13,7 @@ pub mod create;
 mod hot_files;
 pub mod link;
 pub mod lookup;
+pub mod notes;
 pub mod orphan;
 pub mod place;
 pub mod readdir;
@@ -71,6 +72,7 @@ struct Naming {
     /// Bytes of all sealed contents that inodes have, each as its reader sees it.
     sealed_bytes: u64,
     snapshots: snapshot::Snapshots,
+    notes: notes::Notes,
 }
 
 /// Numbers that are never used twice: `next..limit` are reserved in the journal.
@@ -111,13 +113,15 @@ fn damaged_key(key: &[u8]) -> Error {
 impl Namespace {
     /// The namespace in `meta`; makes the root directory, owned by `owner`, in a new store.
     pub fn open(meta: Arc<Meta>, owner: Caller) -> Result<Namespace> {
+        let snapshots = snapshot::Snapshots::load(&meta)?;
         let naming = Naming {
             inos: Counter::load(&meta, keys::INO_LIMIT, keys::ROOT + 1)?,
             hots: Counter::load(&meta, keys::HOT_LIMIT, 1)?,
             replaced: Vec::new(),
             unproved: Vec::new(),
             sealed_bytes: number(&meta, keys::SEALED_BYTES)?.unwrap_or(0),
-            snapshots: snapshot::Snapshots::load(&meta)?,
+            notes: notes::Notes::new(snapshots.next()),
+            snapshots,
         };
         let ns = Namespace {
             meta,

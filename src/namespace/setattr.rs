@@ -67,8 +67,8 @@ impl Namespace {
     }
 
     /// Puts the content of regular file `ino` elsewhere; `edit` sees the inode and changes content and times.
-    /// The hot file of the new content, if it has one, is recorded as `after`. Returns the
-    /// sequence number of the record.
+    /// The hot file of the new content, if it has one, is recorded as `after`; [`HotState::Cache`] says that the content is
+    /// sealed and stays what it is. Returns the sequence number of the record.
     pub fn set_content(
         &self,
         ino: Ino,
@@ -86,6 +86,9 @@ impl Namespace {
             if let Some(hot) = content.hot() {
                 change.keep_hot(hot, ino, after);
             }
+        }
+        if after == HotState::Cache {
+            change.unseen();
         }
         change.put(inode.clone());
         let seq = change.commit(&mut naming)?;

@@ -71,6 +71,11 @@ impl Snapshots {
         Ok(Snapshots { active, numbers: Counter::load(meta, keys::SNAPSHOT_LIMIT, 1)? })
     }
 
+    /// The number that the next snapshot will have.
+    pub(super) fn next(&self) -> SnapshotId {
+        self.numbers.next
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.active.is_empty()
     }
@@ -139,6 +144,7 @@ impl Namespace {
         let ops = vec![(keys::snapshot(id), Some(snapshot.encode()))];
         self.meta.commit(Batch { ops, note: None })?;
         naming.snapshots.active.push(snapshot.clone());
+        naming.notes.begun(id);
         Ok(snapshot)
     }
 
@@ -304,12 +310,16 @@ impl Namespace {
     }
 
     /// Lets every snapshot that sees hot file `from` as the content of `ino` see `to` instead, which has the same bytes.
-    /// Returns whether there was one.
+    /// Returns whether there was one. Where `to` is sealed, the file's time goes with it: until then the hot file had it.
     pub fn redirect_snapshots(&self, ino: Ino, from: HotId, to: Content) -> Result<bool> {
         let naming = self.naming();
         let active = &naming.snapshots.active;
         let Some(newest) = active.last().cloned() else { return Ok(false) };
         let key = keys::inode(ino);
+        let sealed_at = match to.hot() {
+            None => self.find(ino)?.map(|now| now.mtime),
+            Some(_) => None,
+        };
         let mut ops = Vec::new();
         let mut ids = self.saved.from(0, &key);
         ids.retain(|id| active.iter().any(|snapshot| snapshot.id == *id));
@@ -326,6 +336,7 @@ impl Namespace {
             let Some(mut inode) = seen.and_then(|bytes| Inode::decode(&bytes)) else { continue };
             if inode.content() == Some(&Content::Hot(from)) {
                 inode.body = Body::File(to);
+                inode.mtime = sealed_at.unwrap_or(inode.mtime);
                 self.saved.add(id, &key);
                 ops.push((at, Some(encode_saved(Some(&inode.encode())))));
             }

@@ -1,7 +1,9 @@
 //! What a snapshot shows while the namespace changes, and what it keeps.
 
 use super::*;
+use crate::base::clock::Time;
 use crate::base::monitor::Silent;
+use crate::catalog::records::Sealed;
 use crate::meta::{Meta, Options};
 use crate::namespace::Caller;
 use crate::namespace::readdir::Entry;
@@ -99,6 +101,27 @@ fn a_copy_takes_the_place_of_bytes_that_are_about_to_change() {
     assert_eq!(content(ns.view(snapshot.id).inode(a.ino).unwrap()), Some(Content::Hot(12)));
     assert_eq!(content(ns.find(a.ino).unwrap()), Some(Content::Hot(11)));
     assert_eq!(ns.end_snapshot(snapshot.id, Vec::new()).unwrap().0, [12]);
+}
+
+#[test]
+fn chunks_that_take_the_place_of_a_hot_file_bring_its_time_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let ns = open(dir.path());
+    let a = ns.create(keys::ROOT, b"a", 0o644, ME, 11, false).unwrap();
+    let snapshot = ns.begin_snapshot(keys::ROOT, Vec::new()).unwrap();
+    let (id, written) = (crate::base::id::ChunkId([7; 32]), Time { secs: 5, nanos: 6 });
+    let sealed = Sealed { id, size: 1, blocks: 8 };
+    // As sealing does it: until now the hot file had the time of the last write.
+    ns.set_content(a.ino, HotState::Cache, |inode| {
+        inode.mtime = written;
+        inode.body = Body::File(Content::Both(11, sealed));
+        Ok(())
+    })
+    .unwrap();
+    assert!(ns.redirect_snapshots(a.ino, 11, Content::Sealed(sealed)).unwrap());
+    let seen = ns.view(snapshot.id).inode(a.ino).unwrap().unwrap();
+    assert_eq!((seen.content(), seen.mtime), (Some(&Content::Sealed(sealed)), written));
+    ns.end_snapshot(snapshot.id, Vec::new()).unwrap();
 }
 
 #[test]

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use super::super::Engine;
 use super::super::sealer::Packed;
 use super::facts::{Progress, Standing};
+use super::known::Known;
 use super::trigger::is_settled;
-use super::walk::{Known, KnownFile, Walk, is_temporary_path};
+use super::walk::{Walk, is_temporary_path};
 use crate::base::fault::{self, Point};
 use crate::base::id::ChunkId;
 use crate::base::priority::{make_thread_idle, make_thread_normal};
@@ -21,10 +22,7 @@ use crate::content::tree::{Body, Entry, Node};
 use crate::journal::Op;
 use crate::namespace::snapshot::Snapshot;
 use crate::pack::Kind;
-use crate::pack::collect::is_damage;
-use crate::version::names::is_temporary;
 use crate::version::record::{self, Pending, Run, Version};
-use crate::version::trees::Trees;
 
 /// How long a version that could not be made waits.
 const FAILED: Duration = Duration::from_secs(5);
@@ -124,9 +122,9 @@ impl Engine {
         let about: Pending = record::decode(&snapshot.about)
             .ok_or_else(|| super::judge::damaged(&keys::snapshot(snapshot.id)))?;
         let before = self.run_at(snapshot.dir);
-        let known = match &before {
-            Some((run, _)) => self.contents_of_newest(*run)?,
-            None => Known::default(),
+        let (known, _based) = match &before {
+            Some((run, _)) => self.known_of(*run)?,
+            None => (Known::default(), None),
         };
         let mut walk = Walk::new(self, self.ns.view(snapshot.id), &known)?;
         // Until files are recorded as sealed: nothing that is put or found is collected.
@@ -140,9 +138,17 @@ impl Engine {
             self.report(&error, "make a version durable");
         }
         fault::reached(Point::VersionDurable);
+        let Walk { published, walked, missing, .. } = walk;
         // Without a version nothing was added to the packs, not even what two files of this moment share.
-        if matches!(made, Made::Version(..)) {
-            self.publish_all(std::mem::take(&mut walk.published));
+        if let Made::Version(run, version) = &made {
+            self.publish_all(published);
+            if missing.is_empty()
+                && let Err(error) = self.keep_known((*run, version), snapshot, walked, known)
+            {
+                self.report(&error, "keep what a version holds for the next one");
+            }
+        } else if let (Some((run, _)), Some(_)) = (before, known.moment) {
+            self.history.known.lock().insert(run, known);
         }
         Ok(made)
     }
@@ -161,7 +167,14 @@ impl Engine {
         about: Pending,
         walk: &mut Walk<'_>,
     ) -> Result<(Made, Vec<HotId>, u64)> {
-        let top = walk.tree(snapshot.dir)?;
+        let top = match walk.tree_of_changes(snapshot.dir)? {
+            Some(top) => {
+                #[cfg(debug_assertions)]
+                walk.compare_with_whole(snapshot.dir, &top)?;
+                top
+            }
+            None => walk.tree(snapshot.dir)?,
+        };
         // A save that goes on is not what this version is made of.
         let settled = is_settled(&about.trigger);
         let new = walk.new.iter().any(|file| settled || !is_temporary_path(&file.path));
@@ -244,37 +257,6 @@ impl Engine {
             version.why.push("the machine went down before its bytes were durable".to_owned());
         }
         Ok(())
-    }
-
-    /// The contents of the newest version of a run, however it stands. What cannot be read of it counts as new: a damaged
-    /// version must not keep all later ones from being made.
-    fn contents_of_newest(&self, run: RunId) -> Result<Known> {
-        match self.read_newest(run) {
-            Err(error) if is_damage(&error) => {
-                self.report(&error, "read the version before");
-                Ok(Known::default())
-            }
-            other => other,
-        }
-    }
-
-    fn read_newest(&self, run: RunId) -> Result<Known> {
-        let Some(newest) = self.versions(run)?.pop() else { return Ok(Known::default()) };
-        let trees = Trees::new(&self.packs);
-        let mut known = Known::default();
-        let top = trees.top(&newest.tree)?;
-        let Body::Dir { tree, .. } = top.body else { return Ok(known) };
-        known.top = Some(top);
-        trees.each(&tree, &mut |path, entry| {
-            if let Body::File { content, format, soundness, .. } = entry.body {
-                let temporary = is_temporary(&entry.name) || is_temporary_path(path);
-                let known =
-                    known.contents.entry(content).or_insert(KnownFile { format, soundness, temporary });
-                known.temporary &= temporary;
-            }
-            Ok(())
-        })?;
-        Ok(known)
     }
 }
 

@@ -148,7 +148,8 @@ impl Engine {
         let _one = self.history.changing.lock();
         let Some(version) = self.recorded_version(run, number)? else { return Ok(false) };
         let in_use = self.history.in_use.lock();
-        if version.expired.is_none() || in_use.contains_key(&(run, number)) {
+        let is_base = *self.history.based_on.lock() == Some((run, number));
+        if version.expired.is_none() || is_base || in_use.contains_key(&(run, number)) {
             return Ok(false);
         }
         self.ns.record(vec![(keys::version(run, number), None)])?;

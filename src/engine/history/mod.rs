@@ -19,11 +19,13 @@ pub mod hand;
 pub mod import;
 pub mod inside;
 mod judge;
+mod known;
 pub mod manage;
 mod names;
 mod protect;
 mod resolve;
 pub mod restore;
+mod rewalk;
 pub mod runs;
 mod trigger;
 mod walk;
@@ -34,6 +36,8 @@ mod writers;
 mod moment_tests;
 #[cfg(test)]
 mod resolve_tests;
+#[cfg(all(test, debug_assertions))]
+mod rewalk_tests;
 #[cfg(test)]
 mod stress_tests;
 #[cfg(test)]
@@ -116,6 +120,10 @@ pub(super) struct History {
     in_use: Mutex<HashMap<(RunId, u32), usize>>,
     /// The policy of runs without one.
     policy: Mutex<Policy>,
+    /// Of each run, what its newest version holds.
+    known: Mutex<HashMap<RunId, known::Known>>,
+    /// The version that the one in the making takes over from.
+    based_on: Mutex<Option<(RunId, u32)>>,
     /// Held while the record of a version changes.
     changing: Mutex<()>,
     /// Held while a moment is recorded and queued.
@@ -172,6 +180,8 @@ impl History {
             writers: Writers::default(),
             in_use: Mutex::default(),
             policy: Mutex::new(options.policy.clone()),
+            known: Mutex::default(),
+            based_on: Mutex::default(),
             changing: Mutex::default(),
             beginning: Mutex::default(),
             restoring: Mutex::default(),

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::super::Engine;
 use super::super::world::ME;
+use super::known::Known;
 use super::resolve::Resolved;
 use super::tests::{World, npy, open_idle};
 use super::trigger::Wanted;
-use super::walk::{Known, Walk};
+use super::walk::Walk;
 use crate::base::Error;
 use crate::catalog::keys::{Ino, ROOT};
 use crate::seal::read::SealedFile;

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use super::super::Engine;
 use super::super::sealer::Packed;
 use super::judge::Judged;
+use super::known::{Known, Name, Walked};
 use super::resolve::Resolved;
 use crate::base::clock::Time;
-use crate::base::id::ChunkId;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{HotId, Ino};
 use crate::catalog::records::{Body, Inode};
@@ -24,24 +24,6 @@ use crate::version::trees::Trees;
 
 /// How often a walk waits for files that seem to be written.
 const PATIENCE: u32 = 8;
-
-/// What the version before knows of a content.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KnownFile {
-    /// The number of its format.
-    pub(super) format: u8,
-    pub(super) soundness: Soundness,
-    /// It was there under a temporary name only.
-    pub(super) temporary: bool,
-}
-
-/// The version before.
-#[derive(Default)]
-pub(super) struct Known {
-    pub(super) contents: HashMap<ChunkId, KnownFile>,
-    /// Its directory.
-    pub(super) top: Option<tree::Entry>,
-}
 
 /// A checkpoint file whose content no earlier version has.
 #[derive(Debug)]
@@ -70,6 +52,7 @@ pub(super) struct Walk<'a> {
     pub(super) patience: u32,
     /// What could not be taken, in words.
     pub(super) missing: Vec<String>,
+    pub(super) walked: Walked,
     /// Hard links are resolved once: what they are, and the time that their hot file has.
     links: HashMap<Ino, (tree::Body, Time)>,
 }
@@ -96,13 +79,19 @@ impl<'a> Walk<'a> {
             new: Vec::new(),
             patience: PATIENCE,
             missing: Vec::new(),
+            walked: Walked::default(),
             links: HashMap::new(),
         })
     }
 
     /// Puts the tree of directory `top` into the batch; its entry, with an empty name.
     pub(super) fn tree(&mut self, top: Ino) -> Result<tree::Entry> {
-        let mut stack = vec![self.frame(top, Vec::new())?];
+        self.tree_at(top, &[])
+    }
+
+    /// Puts the tree of directory `dir`, which is at `above` in the run, into the batch; its entry.
+    pub(super) fn tree_at(&mut self, dir: Ino, above: &[Vec<u8>]) -> Result<tree::Entry> {
+        let mut stack = vec![self.frame(dir, above.last().cloned().unwrap_or_default())?];
         loop {
             let Some(frame) = stack.last_mut() else { return Err(Error::Errno(libc::EIO)) };
             if let Some(entry) = frame.todo.next() {
@@ -111,13 +100,13 @@ impl<'a> Walk<'a> {
                     stack.push(self.frame(inode.ino, entry.name)?);
                     continue;
                 }
-                let path = stack.iter().skip(1).map(|frame| frame.name.clone()).chain([entry.name]).collect();
-                let dir = stack.last().map_or(top, |frame| frame.inode.ino);
+                let inner = stack.iter().skip(1).map(|frame| &frame.name);
+                let path = above.iter().chain(inner).chain([&entry.name]).cloned().collect();
+                let dir = stack.last().map_or(dir, |frame| frame.inode.ino);
                 if let (Some(leaf), Some(frame)) = (self.leaf(inode, dir, path)?, stack.last_mut()) {
-                    if let tree::Body::File { size, .. } = &leaf.body {
-                        frame.files += 1;
-                        frame.bytes += size;
-                    }
+                    let (files, bytes) = weight(&leaf);
+                    frame.files += files;
+                    frame.bytes += bytes;
                     frame.done.push(leaf);
                 }
                 continue;
@@ -143,15 +132,21 @@ impl<'a> Walk<'a> {
         Ok(Frame { inode, name, todo, done: Vec::new(), files: 0, bytes: 0 })
     }
 
-    fn entry(&self, inode: &Inode, name: Vec<u8>, body: tree::Body) -> Result<tree::Entry> {
+    pub(super) fn entry(&self, inode: &Inode, name: Vec<u8>, body: tree::Body) -> Result<tree::Entry> {
         let xattrs = if inode.xattrs > 0 { self.view.xattrs(inode.ino)? } else { Vec::new() };
         let Inode { ino, mode, uid, gid, nlink, mtime, .. } = *inode;
         Ok(tree::Entry { name, ino, mode, uid, gid, nlink, mtime, xattrs, body })
     }
 
     /// The entry of anything but a directory; `None` where its bytes cannot be read.
-    fn leaf(&mut self, mut inode: Inode, dir: Ino, path: Vec<Vec<u8>>) -> Result<Option<tree::Entry>> {
+    pub(super) fn leaf(
+        &mut self,
+        mut inode: Inode,
+        dir: Ino,
+        path: Vec<Vec<u8>>,
+    ) -> Result<Option<tree::Entry>> {
         let name = path.last().cloned().unwrap_or_default();
+        let is_temporary = is_temporary_path(&path);
         let body = match &inode.body {
             Body::Symlink(target) => tree::Body::Symlink(target.clone()),
             Body::Special => tree::Body::Special(inode.rdev),
@@ -169,7 +164,9 @@ impl<'a> Walk<'a> {
                 }
             }
         };
-        self.entry(&inode, name, body).map(Some)
+        let entry = self.entry(&inode, name, body)?;
+        self.walked.came.extend(Name::of(&entry, is_temporary));
+        Ok(Some(entry))
     }
 
     /// Whether an error is one of this file's own bytes.
@@ -189,6 +186,9 @@ impl<'a> Walk<'a> {
             return Ok(body.clone());
         }
         let resolved = self.resolve(inode, dir, &path.join(&b'/'))?;
+        if resolved.hot.is_some() {
+            self.walked.hot.push((inode.ino, resolved.sealed, inode.mtime));
+        }
         let body = self.body(inode, dir, path, &resolved)?;
         if inode.nlink > 1 {
             self.links.insert(inode.ino, (body.clone(), inode.mtime));
@@ -206,7 +206,9 @@ impl<'a> Walk<'a> {
                 (format, Soundness::Invalid)
             }
             // A file that gets its name only now is new by that.
-            Some(known) if !known.temporary || is_temporary_path(&path) => (known.format, known.soundness),
+            Some(known) if !known.is_temporary() || is_temporary_path(&path) => {
+                (known.format, known.soundness)
+            }
             _ => self.look(inode, dir, path, file)?,
         };
         Ok(tree::Body::File {
@@ -265,6 +267,15 @@ impl<'a> Walk<'a> {
         };
         self.new.push(NewFile { path, dir, ino: inode.ino, format, soundness, why, facts });
         Ok((format as u8, soundness))
+    }
+}
+
+/// Files that an entry stands for, and their bytes.
+pub(super) fn weight(entry: &tree::Entry) -> (u64, u64) {
+    match entry.body {
+        tree::Body::File { size, .. } => (1, size),
+        tree::Body::Dir { files, bytes, .. } => (files, bytes),
+        tree::Body::Symlink(_) | tree::Body::Special(_) => (0, 0),
     }
 }
 
