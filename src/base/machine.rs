@@ -53,6 +53,25 @@ pub fn free_bytes(path: &Path) -> u64 {
     rustix::fs::statvfs(path).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
+/// Bytes of memory that programs can still get, the page cache given up included; 0 when it cannot be told.
+pub fn free_memory() -> u64 {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let limit = cgroup_room(&read("/sys/fs/cgroup/memory.max"), &read("/sys/fs/cgroup/memory.current"));
+    mem_available(&read("/proc/meminfo")).min(limit)
+}
+
+fn mem_available(meminfo: &str) -> u64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0).saturating_mul(1024)
+}
+
+/// What a container's limit leaves; all there is where it has none.
+fn cgroup_room(most: &str, current: &str) -> u64 {
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    number(most).map_or(u64::MAX, |most| most.saturating_sub(number(current).unwrap_or(0)))
+}
+
 fn kernel_version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
@@ -76,6 +95,17 @@ mod tests {
         assert!(has_sys_admin("Name:\tx\nCapEff:\t000001ffffffffff\n"));
         assert!(!has_sys_admin("CapEff:\t00000000a80425fb\n"));
         assert!(!has_sys_admin("CapEff:\tnonsense\n"));
+    }
+
+    #[test]
+    fn a_container_has_no_more_memory_than_its_limit_leaves() {
+        assert_eq!(mem_available("MemTotal: 9 kB\nMemAvailable:    2048 kB\n"), 2 << 20);
+        assert_eq!((mem_available("odd"), cgroup_room("max\n", "7\n")), (0, u64::MAX));
+        assert_eq!(
+            (cgroup_room("100\n", "7\n"), cgroup_room("5", "7"), cgroup_room("", "")),
+            (93, 0, u64::MAX)
+        );
+        assert!(free_memory() > 0);
     }
 
     #[test]

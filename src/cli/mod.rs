@@ -4,6 +4,7 @@
 //! `ckptfs: what happened; what to do`, on stderr. The help texts are the manual; docs/cli.md is made from them.
 
 mod background;
+mod bench;
 mod check;
 mod daemon;
 mod diff;
@@ -148,7 +149,8 @@ fn command() -> Command {
         .subcommands(versions::commands())
         .subcommands(restore::commands())
         .subcommands([import::command(), export::command()])
-        .subcommands([stats::command(), report::command(), check::command(), gc::command()])
+        .subcommands([stats::command(), report::command(), bench::command()])
+        .subcommands([check::command(), gc::command()])
         .subcommands([runs::command(), runs::purge_command(), policy::command(), prune::command()])
         .subcommands([packaging::completions_command(), packaging::man_command()])
 }
@@ -167,6 +169,7 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
         Some(("check", matches)) => check::run(matches, daemon),
         Some(("stats", matches)) => stats::run(matches, daemon),
         Some(("report", matches)) => report::run(matches, daemon),
+        Some(("bench", matches)) => bench::run(matches),
         Some(("log", matches)) => log::run(matches, daemon),
         Some(("show", matches)) => show::run(matches, daemon),
         Some(("diff", matches)) => diff::run(matches, daemon),

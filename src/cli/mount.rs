@@ -3,8 +3,8 @@
 //! Order: options, dead mounts, the store's holder, the mountpoint, the machine, the store's folder; only then a daemon.
 //! The background daemon is this program again and judges again, so nothing that changed in between is missed.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -68,6 +68,22 @@ pub(super) fn run(matches: &ArgMatches, args: &[OsString], daemon: &dyn Daemon) 
         return Ok(daemon::serve(&plan, daemon, &progress, ready)?);
     }
     background::launch(&plan, args)
+}
+
+/// Does what `ckptfs mount STORE MOUNTPOINT -o OPTIONS` does.
+pub(super) fn start(store: &Path, mountpoint: &Path, options: &str) -> Outcome {
+    let words: [&OsStr; 6] = [
+        "ckptfs".as_ref(),
+        "mount".as_ref(),
+        store.as_ref(),
+        mountpoint.as_ref(),
+        "-o".as_ref(),
+        options.as_ref(),
+    ];
+    let args = words.map(OsStr::to_owned);
+    let matches = command().try_get_matches_from(args.iter().skip(1));
+    let matches = matches.map_err(|error| Failure::from_clap(&error))?;
+    background::launch(&plan(&matches)?, &args)
 }
 
 fn plan(matches: &ArgMatches) -> Outcome<Plan> {

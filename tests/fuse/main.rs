@@ -15,6 +15,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bench;
 mod commands;
 mod costs;
 mod daemon;
