@@ -83,6 +83,7 @@ impl Bench<'_> {
             self.prepare(side)?;
             work::save(&side.file(), self.data.bytes(), false, self.stop)?;
         }
+        self.write_back()?;
         self.row("reading what was saved", sides, |bench, side| {
             let len = bench.data.bytes().len();
             work::read(&side.file(), len, bench.stop)?;
@@ -90,6 +91,7 @@ impl Bench<'_> {
             Ok(vec![(&what::READ_HOT, bench.rate(took.whole))])
         })?;
         self.row("making small files", sides, |bench, side| {
+            bench.prepare(side)?;
             let took = work::small_files(&side.folder, bench.stop)?;
             Ok(vec![(&what::SMALL, work::SMALL_FILES as f64 / took.as_secs_f64())])
         })
@@ -173,10 +175,14 @@ impl Bench<'_> {
     /// Deletes what the side holds, writes back what waits for it anywhere on the disk, and changes the bytes.
     fn prepare(&mut self, side: &Side) -> Outcome {
         self.empty(side)?;
-        let disk = File::open(self.folder).context("open", self.folder)?;
-        durable::sync_filesystem(&disk, self.folder)?;
+        self.write_back()?;
         self.data.change();
         Ok(())
+    }
+
+    fn write_back(&self) -> Outcome {
+        let disk = File::open(self.folder).context("open", self.folder)?;
+        Ok(durable::sync_filesystem(&disk, self.folder)?)
     }
 
     /// A save to a side that holds nothing.
@@ -204,18 +210,16 @@ impl Bench<'_> {
         ])
     }
 
-    /// A save that begins while the one before it is being sealed, which nothing is in the native folder; its rate.
+    /// A save that begins while the one before it is being sealed; its rate. In the native folder it is a save alone.
     fn save_beside(&mut self, side: &Side) -> Outcome<f64> {
-        let sealed = |mounted: &Mounted| mounted.status().map(|status| status.sealing);
-        let before = side.mounted.as_ref().map(sealed).transpose()?;
-        work::save(&side.folder.join("before"), self.data.bytes(), false, self.stop)?;
-        self.data.change();
-        if let (Some(mounted), Some(before)) = (&side.mounted, before) {
-            let is_at_work = || {
-                let now = sealed(mounted)?;
+        if let Some(mounted) = &side.mounted {
+            let before = mounted.status()?.sealing;
+            work::save(&side.folder.join("before"), self.data.bytes(), false, self.stop)?;
+            self.data.change();
+            self.stop.wait_for("the begin of sealing", || {
+                let now = mounted.status()?.sealing;
                 Ok(now.in_progress > 0 || now.sealed_files > before.sealed_files)
-            };
-            self.stop.wait_for("the begin of sealing", is_at_work)?;
+            })?;
         }
         Ok(self.rate(work::save(&side.file(), self.data.bytes(), false, self.stop)?))
     }

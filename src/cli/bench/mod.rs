@@ -55,19 +55,19 @@ What is saved looks like the fp32 weights of a model, and no save has a byte ran
 deltas of later versions, which save most in a training, are not in the figures (see: ckptfs stats). How large the saves are is chosen from \
 the speed of the disk, free space and free memory.
 
-  save                    open, write 1 MiB at a time, close; into the page cache, as most scripts do
+  save                    open, write 1 MiB at a time, close: into the page cache, as most scripts
   save + fsync            the same with an fsync before the close: the disk's own speed
-  save during sealing     a save that begins while the last one is being sealed in the background (on native: nothing is)
+  save during sealing     begins while the save before is being sealed (native: a save alone)
   4 savers at once        four files of a quarter each, from four threads
   read, page-cached       a file that was just saved
-  read, cold              a sealed file, by a new daemon, with its packs in no page cache; on native the file is in none.
-                          A cache in the disk, or below a virtual machine, may still answer
+  read, cold              a sealed file by a new daemon, native the plain one; in no page cache,
+                          but a cache in the disk or below a virtual machine may answer
   first byte, cold        of the same read, from before the open
   small files             create, write 4 KiB, close, unlink; so many a second
-  close to sealed         from the close of a save until it is in packs; the quiet time (the option settle) comes on top
+  close to sealed         until a save is in packs; the quiet time (option settle) comes on top
   sealing                 the same as a speed
   stored of a byte saved  bytes of packs for each byte of a save
-  daemon's peak memory    resident, since the daemon began";
+  daemon's peak memory    resident, its cache of chunks (option cache) included";
 
 const JSON_HELP: &str = "\
 JSON fields (stable):
