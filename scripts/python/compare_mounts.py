@@ -1,0 +1,109 @@
+"""The sides of the comparison that are FUSE mounts: bindfs, the plainest one there is, and ckptfs."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from compare_measure import Save, allocated, read_file
+from compare_sides import Side
+from mounts import Mount, MountError, is_mounted, wait_for
+from store_size import counted, disk_bytes
+
+# As in the README; all else is the default.
+OPTIONS = "allow_other"
+VERSION_SECONDS, IDLE_SECONDS = 120, 300
+# Nothing is left to do when status says so for this long.
+STILL_SECONDS = 3
+
+
+class Mounted(Side):
+    """A store on the disk, and a mount through which it is used."""
+
+    target = "bindfs"
+
+    def start(self) -> None:
+        self.mount = Mount(self.target, self.binary, self.work / "store", self.folder)
+        self.mount.mount(OPTIONS, self.work / "mount.log")
+
+    def stop(self) -> None:
+        if not hasattr(self, "mount"):
+            return
+        if is_mounted(self.mount.folder):
+            try:
+                self.mount.unmount()
+            except (MountError, OSError, subprocess.SubprocessError):
+                self.mount.clear()
+                raise
+        self.mount.clear()
+
+    def daemons(self) -> list[int]:
+        return [self.mount.pid]
+
+    def disk(self) -> tuple[int, int]:
+        return allocated(self.mount.store), allocated(self.mount.store)
+
+
+class Bindfs(Mounted):
+    """Each byte passes through a daemon twice, and nothing else is done with it."""
+
+    name = "bindfs over plain files"
+
+
+class Ckptfs(Mounted):
+    """Versions are made between saves, and stored smaller once nothing else is to do."""
+
+    name, verified, target = "ckptfs", "BLAKE3", "ckptfs"
+
+    def start(self) -> None:
+        self.versions: dict[tuple[str, int], str] = {}
+        super().start()
+        passthrough = self.mount.status()["passthrough"]
+        self.name = "ckptfs" if passthrough["on"] else f"ckptfs without passthrough ({passthrough['why']})"
+
+    def path(self, save: Save) -> Path:
+        return self.folder / save.training / save.name
+
+    def snapshots(self, save: Save) -> Path:
+        return self.folder / save.training / ".snapshots"
+
+    def newest(self, save: Save) -> str:
+        try:
+            return os.readlink(self.snapshots(save) / "newest")
+        except FileNotFoundError:
+            return ""
+
+    def between(self, saved: list[Save]) -> None:
+        """Until each save is a version: a training goes on for longer than that."""
+        for save in saved:
+            before = self.versions.get((save.training, save.number - 1), "")
+            wait_for("a version of a save", lambda: self.newest(save) != before, VERSION_SECONDS)
+            self.versions[save.training, save.number] = self.newest(save)
+
+    def finish(self) -> None:
+        """Until nothing is queued, sealed, encoded anew or deleted, and the store stays as large as it is."""
+        since, before = time.monotonic(), None
+
+        def still() -> bool:
+            nonlocal since, before
+            time.sleep(0.5)
+            status = self.mount.status()
+            sealing = status["sealing"]
+            busy = sealing["queued_files"] or sealing["in_progress"] or status["reencoding"] != "idle"
+            now = (status["stored_bytes"], status["reencoded_bytes"], status["hot_bytes"])
+            if busy or now != before:
+                since, before = time.monotonic(), now
+            return time.monotonic() - since > STILL_SECONDS
+
+        wait_for("an idle store", still, IDLE_SECONDS)
+
+    def cool(self) -> None:
+        """Its cache of chunks goes with the daemon."""
+        self.mount.unmount()
+        self.mount.mount(OPTIONS, self.work / "mount.log")
+
+    def read(self, save: Save, buffer: bytearray) -> int:
+        return read_file(self.snapshots(save) / self.versions[save.training, save.number] / save.name, buffer)
+
+    def disk(self) -> tuple[int, int]:
+        return allocated(self.mount.store), counted(disk_bytes(self.mount.store))
