@@ -28,8 +28,9 @@ from mounts import MountError
 
 SIDES = (Side, Bindfs, Ckptfs, Zstd, Btrfs, Duperemove, Restic, Borg)
 TRAININGS = ("adamw-far", "adamw-near", "bf16-finetune", "lora")
-# Whose saves are timed one by one, and restored: one kind and size of file, the largest.
-TIMED = "adamw-near"
+# Whose saves are timed one by one: one kind and size of file, the largest. Those of the last one are restored.
+TIMED = ("adamw-far", "adamw-near")
+RESTORED = TIMED[-1]
 WARM_UP_SAVES = 2
 SYNCED_SAVES = 3
 
@@ -60,7 +61,7 @@ def save_all(side: Side, steps: list[list[Save]]) -> dict:
             side.keep(save)
             tool_seconds = time.perf_counter() - began if side.has_tool else 0.0
             blocked, kept = blocked + seconds, kept + seconds + tool_seconds
-            if save.training == TIMED:
+            if save.training in TIMED:
                 timed.append((seconds, seconds + tool_seconds))
         os.sync()
         side.between(step)
@@ -88,7 +89,7 @@ def measure(kind: type[Side], args, steps: list[list[Save]]) -> tuple[str, dict]
         side.start()
         row = save_all(side, steps)
         row["disk"], row["history"] = side.disk()
-        oldest, newest = (next(save for save in step if save.training == TIMED) for step in (steps[0], steps[-1]))
+        oldest, newest = (next(save for save in step if save.training == RESTORED) for step in (steps[0], steps[-1]))
         row["newest"], row["oldest"] = restored(side, newest), restored(side, oldest)
         row["synced"] = synced(side, newest)
         row["verified"] = side.verified
@@ -129,7 +130,7 @@ def run(args) -> dict[str, list[dict]]:
             what = f"round {number}" if number else "warm-up"
             print(f"  {what}: {name}: {time.perf_counter() - begin:.1f} s", file=sys.stderr, flush=True)
     args.saved = [len(save.data) for step in steps for save in step]
-    args.timed_bytes = max(len(save.data) for step in steps for save in step if save.training == TIMED)
+    args.timed_bytes = max(len(save.data) for step in steps for save in step if save.training == RESTORED)
     return rows
 
 
@@ -149,7 +150,7 @@ def main() -> None:
         sys.exit(130)
     except (MountError, OSError, subprocess.SubprocessError) as error:
         sys.exit(f"error: {error}")
-    series = {"trainings": TRAININGS, "timed": TIMED, "timed_bytes": args.timed_bytes, "saves": len(args.saved),
+    series = {"trainings": TRAININGS, "timed": TIMED, "restored": RESTORED, "timed_bytes": args.timed_bytes, "saves": len(args.saved),
               "bytes": sum(args.saved), "rounds": args.rounds}
     text = compare_table.text(machine, series, rows)
     (args.out / "compare.json").write_text(json.dumps({"machine": machine, "series": series, "sides": rows}, indent=2) + "\n")

@@ -78,6 +78,8 @@ class Btrfs(Side):
     """A filesystem of its own, on a loop device on a file of the disk."""
 
     name, verified = "btrfs, compress=zstd:3", "CRC32C"
+    # As most people mount it: btrfs gives up on a file whose beginning does not shrink.
+    options = "compress=zstd:3"
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -88,8 +90,7 @@ class Btrfs(Side):
         image = self.work / "disk.img"
         disks.make_image(image, "btrfs", self.saves_bytes * 2 // MIB + 1024)
         device = self.stack.enter_context(disks.loop(image))
-        # Not compress-force, as most people mount it: btrfs gives up on a file whose beginning does not shrink.
-        self.stack.enter_context(disks.mounted(device, self.folder, "compress=zstd:3", "btrfs"))
+        self.stack.enter_context(disks.mounted(device, self.folder, self.options, "btrfs"))
 
     def stop(self) -> None:
         self.stack.close()
@@ -104,9 +105,11 @@ class Btrfs(Side):
 
 
 class Duperemove(Btrfs):
-    """The same, and all of it is looked through once at the end."""
+    """Compression by force, and all of it is looked through once at the end."""
 
-    name = "btrfs, and duperemove at the end"
+    name = "btrfs, compress-force=zstd:3, duperemove at the end"
+    # It makes extents of 128 KiB at most. Of one that is larger a part may be shared, but nothing is freed by that.
+    options = "compress-force=zstd:3"
 
     def finish(self) -> None:
         tool("duperemove", "-q", "-d", "-r", self.folder)

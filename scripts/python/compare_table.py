@@ -9,18 +9,17 @@ from compare_measure import tool
 
 VERSIONS = (("ckptfs", "--version"), ("zstd", "--version"), ("btrfs", "--version"), ("duperemove", "--version"),
             ("restic", "version"), ("borg", "--version"), ("bindfs", "--version"))
-COLUMNS = ("side", "save, s: median, p95", "save and tool, s: median, p95", "with fsync, s", "all saves and tools, s", "CPU, s",
-           "on the disk, MB", "of these the history, MB", "newest back, s", "oldest back, s", "read bytes verified")
+COLUMNS = ("side", "save, s", "save and tool, s", "save and fsync, s", "all saves, s", "CPU, s", "disk, MB", "history, MB",
+           "newest back, s", "oldest back, s", "verified")
 NOTES = """
-- save: open, write, close, for {mb:.0f} MB; the trainer is blocked that long whatever is done about the file later.
-- save and tool: until the tool that the script calls after it has ended, too; the trainer is blocked that long if the
-  script waits. Plain files, btrfs, bindfs and ckptfs have none: what they do beside the trainer is in the CPU seconds.
-- all saves and tools: the sum of the column before it over all {saves} saves.
-- CPU: of the writer, the tools, the daemons and the kernel's threads, until nothing is left to do.
-- on the disk: allocated blocks of everything that the side needs. The history is without plain copies kept beside it: the
-  last save of each training (restic, borg), copies for fast reads and the reserve for a full disk (ckptfs).
-- back: until all bytes of a {mb:.0f} MB save are in memory, cold (page cache dropped, ckptfs mounted anew). All were compared
-  with what was saved.
+- save: open, write in pieces of 1 MiB, close, for {mb:.0f} MB; median, 95th percentile. The trainer is blocked that long.
+- save and tool: the same until the tool that its script calls has ended, if the script waits. The other sides have none.
+- all saves: the blocked time of all {saves} saves, tools included.
+- CPU: of the writer, the tools, the daemons and the kernel's threads, until nothing is left to do{after}.
+- disk: allocated blocks of all that the side keeps. history: without plain copies beside it, which are the last save of
+  each training (restic, borg, ckptfs), and without what ckptfs reserves for a full disk.
+- back: until all bytes of such a save are in memory, after a drop of the page cache; ckptfs is mounted anew. What was read
+  is compared with what was saved. verified: what the side itself compares while it is read, against what is on the disk.
 """
 
 
@@ -29,10 +28,10 @@ def machine(folder: Path, binary: str) -> dict:
     versions = {}
     for name, argument in VERSIONS:
         program = binary if name == "ckptfs" else name
-        versions[name] = next(line for line in tool(program, argument).splitlines() if line).strip("* ")
+        versions[name] = next(line for line in tool(program, argument).splitlines() if line).strip("* ").split(" by ")[0].strip(", ").split(" compiled ")[0]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     disk = tool("findmnt", "-n", "-o", "FSTYPE,SOURCE,OPTIONS", "-T", folder).split()
-    return {"kernel": os.uname().release, "cores": os.cpu_count(), "processor": processor(), "memory_gib": round(memory / (1 << 30)),
+    return {"kernel": os.uname().release, "cores": os.cpu_count(), "processor": processor(), "load": os.getloadavg()[0], "memory_gib": round(memory / (1 << 30)),
             "filesystem": disk[0], "disk": disk[1], "mount_options": disk[2], "versions": versions}
 
 
@@ -69,9 +68,11 @@ def text(machine: dict, series: dict, sides: dict[str, list[dict]]) -> str:
     """All of it, as Markdown."""
     versions = ", ".join(machine["versions"].values())
     lines = [f"Linux {machine['kernel']}, {machine['cores']} cores ({machine['processor']}), {machine['memory_gib']} GiB, "
-             f"{machine['filesystem']} on {machine['disk']}.", f"{versions}.",
+             f"{machine['filesystem']} on {machine['disk']}, load {machine['load']:.1f} before. {versions}.",
              f"{series['saves']} saves, {series['bytes'] / 1e6:.0f} MB, of {', '.join(series['trainings'])}; medians of "
-             f"{series['rounds']} rounds; single saves are those of {series['timed']}.", ""]
+             f"{series['rounds']} rounds; single saves are those of {' and '.join(series['timed'])}.", ""]
     lines += ["| " + " | ".join(COLUMNS) + " |", "| --- |" + " --: |" * (len(COLUMNS) - 2) + " --- |"]
     lines += ["| " + " | ".join(cells(name, rows)) + " |" for name, rows in sides.items()]
-    return "\n".join(lines) + "\n" + NOTES.format(mb=series["timed_bytes"] / 1e6, saves=series["saves"])
+    later = {name: middle(rows, lambda row: row["after"]) for name, rows in sides.items()}
+    after = "".join(f"; {name}: {seconds:.0f} s after the last save" for name, seconds in later.items() if seconds >= 1)
+    return "\n".join(lines) + "\n" + NOTES.format(mb=series["timed_bytes"] / 1e6, saves=series["saves"], after=after)
