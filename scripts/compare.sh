@@ -45,6 +45,8 @@ need_free "$REPO" 12
 mkdir -p "$REPO/.cache/compare"
 testbed_start compare
 trap compare_end EXIT
+# With a trap the shell waits until the side that is being measured has been taken down.
+trap 'exit 143' TERM
 say "making the series that are not in $SERIES yet"
 "$PYTHON" "$REPO/scripts/python/series.py" "$SERIES" adamw-far adamw-near bf16-finetune lora "${SIZE[@]}"
 "$PYTHON" "$REPO/scripts/python/compare.py" "$SERIES" "$WORK" --binary "$CKPTFS" --saves "$SAVES" --rounds "$ROUNDS" \

@@ -44,13 +44,13 @@ def write(path: Path, data: bytes, *, sync: bool = False) -> float:
     path.parent.mkdir(parents=True, exist_ok=True)
     pieces = [memoryview(data)[at:at + MIB] for at in range(0, len(data), MIB)]
     begin = time.perf_counter()
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    for piece in pieces:
-        if os.write(fd, piece) != len(piece):
-            raise MountError(f"{path}: a short write")
-    if sync:
-        os.fsync(fd)
-    os.close(fd)
+    # Closed whatever ends it: a file that is still open keeps a mount from being taken down.
+    with open(path, "wb", buffering=0) as file:
+        for piece in pieces:
+            if file.write(piece) != len(piece):
+                raise MountError(f"{path}: a short write")
+        if sync:
+            os.fsync(file.fileno())
     return time.perf_counter() - begin
 
 

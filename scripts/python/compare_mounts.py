@@ -61,7 +61,7 @@ class Bindfs(Mounted):
 class Ckptfs(Mounted):
     """Versions are made between saves, and stored smaller once nothing else is to do."""
 
-    name, verified, kind, target = "ckptfs", "BLAKE3", Mount, "ckptfs"
+    name, verified, kind, target = "ckptfs", "BLAKE3, from packs", Mount, "ckptfs"
 
     def start(self) -> None:
         self.versions: dict[tuple[str, int], str] = {}
