@@ -134,7 +134,7 @@ class Backup(Side):
 class Restic(Backup):
     """Always encrypted; compresses with zstd."""
 
-    name = "restic backup of each save"
+    name, verified = "restic backup of each save", "Poly1305, SHA-256"
 
     def start(self) -> None:
         super().start()
