@@ -1,6 +1,7 @@
 """The head and the table of the comparison: on what it ran, with which programs, and what each side did."""
 
 import os
+import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -28,11 +29,12 @@ def machine(folder: Path, binary: str) -> dict:
     versions = {}
     for name, argument in VERSIONS:
         program = binary if name == "ckptfs" else name
-        versions[name] = next(line for line in tool(program, argument).splitlines() if line).strip("* ").split(" by ")[0].strip(", ").split(" compiled ")[0]
+        number = re.search(r"\d+(\.\d+)+", tool(program, argument))
+        versions[name] = f"{name} {number.group() if number else 'of an unknown version'}"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     disk = tool("findmnt", "-n", "-o", "FSTYPE,SOURCE,OPTIONS", "-T", folder).split()
-    return {"kernel": os.uname().release, "cores": os.cpu_count(), "processor": processor(), "load": os.getloadavg()[0], "memory_gib": round(memory / (1 << 30)),
-            "filesystem": disk[0], "disk": disk[1], "mount_options": disk[2], "versions": versions}
+    return {"kernel": os.uname().release, "cores": os.cpu_count(), "processor": processor(), "load": os.getloadavg()[0],
+            "memory_gib": round(memory / (1 << 30)), "filesystem": disk[0], "disk": disk[1], "mount_options": disk[2], "versions": versions}
 
 
 def processor() -> str:
