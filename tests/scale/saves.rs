@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ckptfs::base::Result;
 use ckptfs::base::clock::Time;
 use ckptfs::base::id::ChunkId;
-use ckptfs::codec::{Codec, Encoding};
+use ckptfs::codec::{Codec, Encoder, Encoding};
 use ckptfs::content::hash::chunk_id;
 use ckptfs::content::manifest::{Level, Manifest};
 use ckptfs::content::tree::{Body, Entry, Node, Soundness, encode_dir};
+use ckptfs::formats::Format;
 use ckptfs::pack::{Kind, PackBatch, PackStore};
 use ckptfs::seal::stored;
 use ckptfs::version::record::Version;
@@ -27,6 +28,8 @@ const SHARED: u64 = 100;
 const FILE_CHUNKS: u64 = 2;
 /// Contents in one batch, of those files.
 const FILES_AT_ONCE: usize = 50_000;
+/// Of so many saves one is whole, where there are deltas.
+const KEYFRAME_EVERY: u64 = ckptfs::engine::reencode::KEYFRAME_EVERY as u64;
 /// Seconds between two saves of a run.
 const EVERY: i64 = 600;
 
@@ -90,17 +93,53 @@ fn save(packs: &PackStore, size: &Size, version: u64) -> Result<(Stored, Vec<Chu
     let mut batch = packs.writer()?;
     let (mut manifest, mut ids, mut raw) = (Manifest::new(Level::Content), Vec::new(), Vec::new());
     for n in size.chunks_of(version) {
-        let (byte, len) = chunk(size, n);
-        raw.clear();
-        raw.resize(len, byte);
+        let len = if size.deltas > 0 {
+            number_chunk(size, version, n, &mut raw, &mut batch)?
+        } else {
+            let (byte, len) = chunk(size, n);
+            raw.clear();
+            raw.resize(len, byte);
+            let plain = Encoding::plain(Codec::Constant);
+            batch.put_encoded(Kind::Chunk, chunk_id(&raw), plain, len, &[byte])?;
+            len
+        };
         let id = chunk_id(&raw);
-        batch.put_encoded(Kind::Chunk, id, Encoding::plain(Codec::Constant), len, &[byte])?;
         manifest.push_data(len as u32, id);
         ids.push(id);
     }
     let (id, _) = stored::save(&manifest, &mut batch)?;
     batch.finish()?;
     Ok((Stored { id, size: manifest.size() }, ids))
+}
+
+/// Puts a chunk of one 32-bit number, many times: of five saves the first has it by itself, and each of the others, where
+/// it is greater by one more, as what differs from that. Fills `raw`; the bytes.
+fn number_chunk(
+    size: &Size,
+    version: u64,
+    n: u64,
+    raw: &mut Vec<u8>,
+    batch: &mut PackBatch,
+) -> Result<usize> {
+    let (run, at) = place(size, version);
+    let step = at % KEYFRAME_EVERY;
+    let key = (at - step) * size.runs + run;
+    let first = size.chunks_of(key).start + (n - size.chunks_of(version).start);
+    let of = |step: u64| (0x3f00_0000 + (first * KEYFRAME_EVERY + step) as u32).to_le_bytes();
+    let count = size.chunk_bytes as usize / 4;
+    *raw = of(step).repeat(count);
+    let id = chunk_id(raw);
+    if step == 0 {
+        batch.put(Kind::Chunk, id, raw)?;
+    } else {
+        let base = of(0).repeat(count);
+        let like = Encoding { width: 4, ..Encoding::plain(Codec::Rot) };
+        let mut stored = Vec::new();
+        let delta = Encoder::new().encode_delta(&like, raw, &base, &mut stored).unwrap();
+        let delta = Encoding { base: Some(chunk_id(&base)), ..delta };
+        batch.put_encoded(Kind::Chunk, id, delta, raw.len(), &stored)?;
+    }
+    Ok(raw.len())
 }
 
 /// Puts the contents of the files that are beside the runs: each has chunks that versions have, in an order of its own.
@@ -113,7 +152,8 @@ pub(crate) fn files(packs: &PackStore, size: &Size, saves: &Saves) -> Result<Vec
             let mut manifest = Manifest::new(Level::Content);
             for part in 0..FILE_CHUNKS {
                 let n = file_chunk(size, *file, part);
-                manifest.push_data(chunk(size, n).1 as u32, saves.chunks[n as usize]);
+                let len = if size.deltas > 0 { size.chunk_bytes as usize / 4 * 4 } else { chunk(size, n).1 };
+                manifest.push_data(len as u32, saves.chunks[n as usize]);
             }
             let (id, _) = stored::save(&manifest, &mut batch)?;
             contents.push(Stored { id, size: manifest.size() });
@@ -145,7 +185,11 @@ fn trees(packs: &PackStore, size: &Size, contents: &[Stored]) -> Result<Vec<Vers
         let mut entries = vec![shared[run as usize].clone()];
         for step in first..=at {
             let content = contents[(step * size.runs + run) as usize];
-            let model = file("model.bin", content, time);
+            let mut model = file("model.bin", content, time);
+            if let (1.., Body::File { format, .. }) = (size.deltas, &mut model.body) {
+                // What is no checkpoint is never looked at for deltas.
+                *format = Format::Npy as u8;
+            }
             entries.push(dir(&format!("checkpoint-{step}"), vec![model], &mut batch)?);
         }
         let top = dir("", entries, &mut batch)?;

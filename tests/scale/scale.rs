@@ -1,10 +1,11 @@
 //! Makes a store of any size in little time and space, for scripts/scale.sh.
 //!
-//!     scale STORE [--files N] [--versions N] [--chunks N] [--runs N] [--chunk-bytes N]
+//!     scale STORE [--files N] [--versions N] [--chunks N] [--runs N] [--chunk-bytes N] [--deltas 1]
 //!
 //! What it writes is a store as any other: chunks that their ids are the hashes of, packs, manifests, trees, records. It
 //! is small because a chunk is one byte, many times, and of a length that no other chunk of that byte has: so chunk `n`
-//! is `chunk_bytes + n / 255` times the byte `1 + n % 255`, which whoever reads files back can say without asking.
+//! is `chunk_bytes + n / 255` times the byte `1 + n % 255`, which whoever reads files back can say without asking. With `--deltas 1` it is
+//! a number many times, and of five saves four are deltas.
 //!
 //! Order: each version is one save, so one batch, which has the next of the chunks; then the files beside the runs, whose
 //! contents share the chunks of versions; packs are durable before names.
@@ -39,6 +40,8 @@ struct Size {
     runs: u64,
     /// Bytes of the shortest chunk.
     chunk_bytes: u64,
+    /// Whether older saves are stored as deltas: 1, else 0.
+    deltas: u64,
 }
 
 impl Size {
@@ -50,7 +53,8 @@ impl Size {
 }
 
 fn arguments() -> Result<(PathBuf, Size)> {
-    let mut size = Size { files: 1000, versions: 10, chunks: 10_000, runs: 1, chunk_bytes: 100 << 10 };
+    let mut size =
+        Size { files: 1000, versions: 10, chunks: 10_000, runs: 1, chunk_bytes: 100 << 10, deltas: 0 };
     let mut store = None;
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -60,6 +64,7 @@ fn arguments() -> Result<(PathBuf, Size)> {
             "--chunks" => &mut size.chunks,
             "--runs" => &mut size.runs,
             "--chunk-bytes" => &mut size.chunk_bytes,
+            "--deltas" => &mut size.deltas,
             _ => {
                 store = Some(PathBuf::from(word));
                 continue;
