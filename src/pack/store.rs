@@ -15,6 +15,7 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use super::batch::PackBatch;
 use super::buffers::{Buffer, Buffers};
 use super::chunk_index::ChunkIndex;
+use super::deltas::Headers;
 use super::format::{BlobHeader, PackEntry};
 use super::index::Location;
 use super::reader::OpenPack;
@@ -105,6 +106,7 @@ pub struct PackStore {
     cache_bytes: u64,
     buffers: Arc<Buffers>,
     files: Cache<u32, Arc<File>>,
+    headers: Headers,
 }
 
 impl PackStore {
@@ -138,7 +140,14 @@ impl PackStore {
             doubtful: Mutex::default(),
         });
         let buffers = Buffers::new(usize::try_from(cache_bytes).unwrap_or(usize::MAX));
-        Ok(PackStore { shared, cache, cache_bytes, buffers, files: Cache::new(OPEN_PACKS) })
+        Ok(PackStore {
+            shared,
+            cache,
+            cache_bytes,
+            buffers,
+            files: Cache::new(OPEN_PACKS),
+            headers: Headers::default(),
+        })
     }
 
     /// Whether the store has the blob `id`.
@@ -249,9 +258,14 @@ impl PackStore {
         &self.buffers
     }
 
-    /// Closes the file of a pack that is held open for reading.
+    pub(super) fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// A pack is about to go: its file is closed if it is held open for reading, and what was known of it is forgotten.
     pub(super) fn close_pack(&self, pack: u32) {
         self.files.remove(&pack);
+        self.headers.forget(pack);
     }
 
     pub(super) fn pack_path(&self, pack: u32) -> PathBuf {
