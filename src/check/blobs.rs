@@ -51,14 +51,18 @@ impl Blobs {
         let mut blobs = Blobs::default();
         let what = if data { "reading packs" } else { "reading the lists of packs" };
         monitor.begin(what, packs.iter().map(|(_, len)| u64::from(*len)).sum());
+        let listed = store.index_sums(&|| go_on(0))?;
         for (pack, len) in packs {
             let verified = store.verify(*pack, data, go_on)?;
+            let is_listed = listed.agree(*pack, &verified.entries);
             blobs.count += verified.entries.len() as u64;
             for entry in &verified.entries {
                 let sound = !verified.unsound.contains(&entry.id);
                 let known = Known { raw_len: entry.raw_len, sound };
                 blobs.known.entry(entry.id.short()).or_insert(known).sound |= sound;
-                if store.find(&entry.id)?.iter().all(|at| (at.pack, at.offset) != (*pack, entry.offset)) {
+                if !is_listed
+                    && store.find(&entry.id)?.iter().all(|at| (at.pack, at.offset) != (*pack, entry.offset))
+                {
                     blobs.unindexed += 1;
                 }
             }
