@@ -63,7 +63,8 @@ impl<'a> Walk<'a> {
     /// What is visited from now on belongs to `group`, which was not begun before.
     pub fn begin(&mut self, group: u32) {
         self.group = group;
-        self.done.clear();
+        // Not cleared: that costs what the largest group before took.
+        self.done = HashMap::new();
     }
 
     /// A version: its tree and, if it has one, its description.
