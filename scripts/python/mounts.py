@@ -4,6 +4,7 @@ Every wait has a limit, and only processes that were started here, or that the s
 are ever signalled. Targets other than ckptfs (`bindfs`, `native`) calibrate a script: what fails on them is the script.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -53,6 +54,13 @@ def gone(pid: int) -> bool:
         return True
 
 
+@functools.cache
+def bindfs_needs_big_writes() -> bool:
+    """With libfuse 2 it writes 4 KiB at a time unless it is told otherwise."""
+    said = subprocess.run(["bindfs", "--fuse-version"], capture_output=True, text=True, check=True)
+    return "linked version 2" in said.stdout + said.stderr
+
+
 class Mount:
     """One store and the folder that it is mounted on; mounted again and again."""
 
@@ -65,7 +73,10 @@ class Mount:
     def command(self, options: str, foreground: bool) -> list[str]:
         if self.target == "bindfs":
             # Without these, its names of one file have attributes of their own for a second.
-            return ["bindfs", "-f", "-o", "allow_other,attr_timeout=0,entry_timeout=0", str(self.store), str(self.folder)]
+            options = options or "attr_timeout=0,entry_timeout=0"
+            if bindfs_needs_big_writes():
+                options += ",big_writes"
+            return ["bindfs", "-f", "-o", f"allow_other,{options}", str(self.store), str(self.folder)]
         stay = ["--foreground"] if foreground else []
         return [self.binary, "mount", *stay, str(self.store), str(self.folder), "-o", options]
 

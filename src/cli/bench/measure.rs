@@ -57,6 +57,8 @@ impl Bench<'_> {
             let options = format!("{QUIET},passthrough=off");
             sides.push(Side::of(DAEMON, Mounted::start(&self.folder.join("second"), &options)?));
         }
+        // What each side holds in the page cache, and what a deletion has not given back yet.
+        work::touch_memory(self.data.bytes().len() * (sides.len() + 1), self.stop)?;
         self.quiet(&mut sides)?;
         for side in sides.split_off(2) {
             self.end(side)?;

@@ -19,6 +19,18 @@ const SAVERS: usize = 4;
 pub(super) const SMALL_FILES: usize = 1000;
 const SMALL_BYTES: usize = 4096;
 
+/// Uses so much memory once. The first use of a page of a virtual machine takes many times as long as any later one, and
+/// would be counted for the side that happens to come first.
+pub(super) fn touch_memory(bytes: usize, stop: &Stop) -> Outcome {
+    let mut memory = vec![0_u8; bytes];
+    for piece in memory.chunks_mut(PIECE) {
+        stop.check()?;
+        piece.chunks_mut(4096).filter_map(<[u8]>::first_mut).for_each(|byte| *byte = 1);
+    }
+    std::hint::black_box(&memory);
+    Ok(())
+}
+
 /// Makes a file of `bytes`; the time from before its open to after its close.
 pub(super) fn save(path: &Path, bytes: &[u8], sync: bool, stop: &Stop) -> Outcome<Duration> {
     let begun = Instant::now();
