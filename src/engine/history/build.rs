@@ -185,12 +185,12 @@ impl Engine {
         let standing = walk.standing(&about.trigger)?;
         let mut progress = walk.progress(snapshot.dir)?;
         let (run_id, run) = self.run_of_moment(snapshot, walk)?;
-        let before = self.all_versions(run_id)?;
-        if let (false, Some(same)) = (new, before.last()) {
+        let before = self.last_version(run_id, |_| true)?;
+        if let (false, Some(same)) = (new, &before) {
             // A version by hand of what the one before has: training is where it was.
             progress.add(same.step, same.epoch, same.metrics.clone());
         }
-        let mut version = describe(&run, before.last(), about, &top, standing, progress);
+        let mut version = describe(&run, before.as_ref(), about, &top, standing, progress);
         self.doubt_after_reboot(snapshot, &mut version)?;
         let batch = std::mem::replace(&mut walk.batch, self.packs.writer()?);
         let committed = self.finish_tree(batch, &mut version, top)?;

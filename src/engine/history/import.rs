@@ -238,7 +238,7 @@ impl Engine {
 
     /// Whether the newest version of a run has all of `found`.
     fn newest_has(&self, run: RunId, found: &[Outside]) -> Result<bool> {
-        let Some(newest) = self.versions(run)?.pop() else { return Ok(false) };
+        let Some(newest) = self.newest_version(run)? else { return Ok(false) };
         let trees = Trees::new(&self.packs);
         let top = trees.top(&newest.tree)?;
         for Outside { path, entry, .. } in found.iter().filter(|outside| !outside.entry.is_dir()) {

@@ -131,7 +131,7 @@ impl Engine {
     /// must not keep all later ones from being made.
     pub(super) fn known_of(&self, run: RunId) -> Result<(Known, Option<Based<'_>>)> {
         let kept = self.history.known.lock().remove(&run);
-        let Some(newest) = self.versions(run)?.pop() else { return Ok((Known::default(), None)) };
+        let Some(newest) = self.newest_version(run)? else { return Ok((Known::default(), None)) };
         if let Some(known) = kept.filter(|known| known.version == Some((newest.number, newest.tree)))
             && let Some(based) = self.base_on(run, newest.number)?
         {

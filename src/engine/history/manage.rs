@@ -25,6 +25,9 @@ impl Drop for Held<'_> {
     }
 }
 
+/// Numbers below the next one that are tried one by one, before all versions are read.
+const LOOKED_FOR: usize = 64;
+
 impl Engine {
     /// All versions of a run on record, oldest first, those that are about to go included.
     pub fn all_versions(&self, run: RunId) -> Result<Vec<Version>> {
@@ -40,6 +43,26 @@ impl Engine {
         let mut all = self.all_versions(run)?;
         all.retain(|version| version.expired.is_none());
         Ok(all)
+    }
+
+    /// The last version of a run that is `wanted`; those before it are not read, however many there are.
+    pub(super) fn last_version(
+        &self,
+        run: RunId,
+        wanted: impl Fn(&Version) -> bool,
+    ) -> Result<Option<Version>> {
+        let next = self.run(run).map_or(0, |run| run.next);
+        for number in (1..next).rev().take(LOOKED_FOR) {
+            if let Some(version) = self.recorded_version(run, number)?.filter(&wanted) {
+                return Ok(Some(version));
+            }
+        }
+        Ok(self.all_versions(run)?.into_iter().rfind(wanted))
+    }
+
+    /// The newest version of a run.
+    pub(super) fn newest_version(&self, run: RunId) -> Result<Option<Version>> {
+        self.last_version(run, |version| version.expired.is_none())
     }
 
     /// Version `number` of a run; `None` when there is none or it is about to go.

@@ -36,7 +36,7 @@ mod writers;
 mod moment_tests;
 #[cfg(test)]
 mod resolve_tests;
-#[cfg(all(test, debug_assertions))]
+#[cfg(test)]
 mod rewalk_tests;
 #[cfg(test)]
 mod stress_tests;

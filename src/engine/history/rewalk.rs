@@ -39,6 +39,10 @@ impl Walk<'_> {
         let (Some(moment), Some(before)) = (self.known.moment, self.known.top.clone()) else {
             return Ok(None);
         };
+        // A run that was deleted and made again is another directory.
+        if before.ino != top {
+            return Ok(None);
+        }
         let Some(mut todo) = self.trace(moment, top)? else { return Ok(None) };
         let Some(frame) = self.edit(top, Vec::new(), &before, &mut todo)? else { return Ok(None) };
         self.walked.partly = true;

@@ -107,6 +107,25 @@ fn what_cannot_be_told_is_walked_whole() {
 }
 
 #[test]
+fn a_run_that_is_made_again_takes_nothing_over_from_the_directory_that_was_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (world, run) = run_of(dir.path(), 5);
+    let names = world.engine.names();
+    names
+        .rename(Place { parent: ROOT, name: b"run" }, Place { parent: ROOT, name: b"old" }, Over::Refuse)
+        .unwrap();
+    let again = world.mkdir(ROOT, "run");
+    world.save(again, "b.npy", &npy(4));
+    world.version(again);
+    world.save(run, "a.npy", &npy(5));
+    world.version(run);
+    for (run, name, bytes) in [(again, "b.npy", npy(4)), (run, "a.npy", npy(5))] {
+        let newest = world.versions(run).pop().unwrap();
+        assert_eq!(world.read(&newest, &[name]).unwrap(), bytes);
+    }
+}
+
+#[test]
 fn the_version_that_one_takes_over_from_is_not_forgotten_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     let (world, run) = run_of(dir.path(), 10);

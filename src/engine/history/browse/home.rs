@@ -56,7 +56,7 @@ impl Browser {
         {
             return Ok(live(&dir));
         }
-        match self.engine.versions(*id)?.pop() {
+        match self.engine.newest_version(*id)? {
             Some(newest) => Ok(Owner::of(&Trees::new(&self.engine.packs).top(&newest.tree)?)),
             None => Ok(Owner { mode: 0o700, uid: 0, gid: 0, time: Time::default() }),
         }
