@@ -29,7 +29,7 @@ power() {
     # Few cuts need no long recording.
     [ "$cuts" -gt 10 ] || seconds=3
     mkdir "$folder"
-    timeout --kill-after=10 $((cuts * 20 + 180)) \
+    timeout --kill-after=10 $((cuts * 60 + 180)) \
         python3 "$REPO/scripts/python/powercut.py" "$folder" --disk "$DISK" --cuts "$cuts" --seconds "$seconds" "$@" || return 1
     rm -r "$folder"
 }

@@ -376,18 +376,12 @@ mod tests {
             (0..100_000).map(|n| file(&format!("f{n}"), if n == 5 { changed } else { 0 })).collect::<Vec<_>>()
         };
         let (first, before) = encode(many(1));
-        let mut shuffled = many(1);
-        shuffled.reverse();
-        assert_eq!(encode(shuffled).0, first, "the order of the entries does not matter");
+        assert_eq!(encode(many(1).into_iter().rev().collect()).0, first, "their order does not matter");
         let (second, after) = encode(many(2));
         assert_ne!(first, second);
         let new: Vec<_> = after.iter().filter(|(id, _)| !before.contains_key(*id)).collect();
         assert_eq!(new.len(), 2);
         assert!(new.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() < 80 << 10);
-        let Some(Node::Fan(buckets)) = Node::decode(&after[&second]) else { panic!("a fan") };
-        let bucket = buckets[bucket_of(b"f5", buckets.len())].unwrap();
-        let Some(Node::Leaf(entries)) = Node::decode(&after[&bucket]) else { panic!("a leaf") };
-        assert!(entries.contains(&file("f5", 2)));
     }
 
     proptest! {

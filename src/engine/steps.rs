@@ -3,11 +3,14 @@
 //! An engine whose work is done here has [`Workers::none`](super::workers::Workers::none). Each step returns when it is
 //! done, and does nothing when there is nothing to do.
 
+use std::collections::HashMap;
+
 use super::Engine;
 use super::history::build::Made;
 use super::reencode::Reencoded;
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
+use crate::version::trees::Trees;
 
 impl Engine {
     /// Seals the files whose time has come, and drops hot copies above the budget.
@@ -36,6 +39,16 @@ impl Engine {
         }
         self.shrink_cache();
         Ok(versions)
+    }
+
+    /// Brings the file `name` of version `number` back to the directory `dir` of its run, as restore does with each file.
+    pub fn step_bringing_back(&self, dir: Ino, number: u32, name: &[u8]) -> Result<()> {
+        let none = || Error::Errno(libc::ENOENT);
+        let (run, _) = self.run_at(dir).ok_or_else(none)?;
+        let version = self.version(run, number)?.ok_or_else(none)?;
+        let trees = Trees::new(&self.packs);
+        let entry = trees.walk(trees.top(&version.tree)?, &[name.to_vec()])?.ok_or_else(none)?;
+        self.put_by_reference(dir, &entry, &mut HashMap::new())
     }
 
     /// Deletes the hot files that nothing names any more.

@@ -133,6 +133,20 @@ impl Stage {
         self.act(moved, |engine| engine.rename(place(old), place(new), Over::Replace)).unwrap();
     }
 
+    /// Brings a file of a version back, in place of what has its name: no byte is copied, and all of them are durable.
+    pub(crate) fn bring_back(&mut self, run: &str, number: u32, name: &str) {
+        let (dir, path) = (self.dir(run), format!("{run}/{name}"));
+        let placed = |oracle: &mut crate::oracle::Oracle| {
+            let kept = oracle.versions.iter().find(|kept| kept.run == run && kept.number == Some(number));
+            let content = kept.unwrap().files[name];
+            let id = oracle.new_file();
+            oracle.files[id].contents = vec![content];
+            oracle.bytes_are_durable(id);
+            oracle.begin(|tree| drop(tree.insert(path, Node::new(Kind::File { id, floor: 0 }))));
+        };
+        self.act(placed, |engine| engine.step_bringing_back(dir, number, name.as_bytes())).unwrap();
+    }
+
     /// Writes a temporary file and renames it over `path`.
     pub(crate) fn replace(&mut self, path: &str, bytes: &[u8], sync: bool) {
         let temporary = format!("{path}.tmp");

@@ -47,6 +47,7 @@ fn train(stage: &mut Stage) {
     a_series(stage);
     replacements(stage);
     in_place(stage);
+    brought_back(stage);
     // Sealed without a version, and with its hot copy dropped.
     stage.save("data.bin", &noise(150_000, 1), false);
     stage.save("more.bin", &noise(90_000, 2), true);
@@ -124,6 +125,18 @@ fn in_place(stage: &mut Stage) {
     stage.seal();
     stage.truncate("other/best.npy", 50_000);
     stage.truncate("run/config.json", 4);
+}
+
+/// Files of a version in place of a sealed one and of one that was removed, and a version of that.
+fn brought_back(stage: &mut Stage) {
+    stage.bring_back("run", 3, "model.npy");
+    stage.unlink("run/metrics.json");
+    stage.bring_back("run", 4, "metrics.json");
+    stage.sync_names();
+    stage.update("run/model.npy", 500, b"trained on", true);
+    stage.settle();
+    stage.build();
+    stage.bring_back("run", 4, "model.npy");
 }
 
 /// What no version holds.

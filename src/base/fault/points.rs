@@ -102,6 +102,8 @@ points! {
     ReclaimCopied "reclaim.copied" "What is in use of a group of packs is durable twice."
     ReencodeSwapped "reencode.swapped" "Chunks are there in their old and their new form; both decode to the same bytes, and the base of the new one is there."
 
+    NamePlaced "name.placed" "A name that a version is brought back to leads to what was there or to the content of the version, whose chunks are durable; a restore that is given again does the rest."
+
     RecoverMatched "recover.matched" "Hot files and records agree; a second recovery finds nothing more to do about them."
     RecoverTakenBack "recover.taken_back" "Renames without a barrier are taken back; the next open may take them back again, to the same names."
     RecoverReaped "recover.reaped" "Inodes without a name are gone, or are found as orphans again."

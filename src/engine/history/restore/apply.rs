@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use super::super::super::Engine;
 use super::plan::Step;
 use crate::base::clock::Time;
+use crate::base::fault::{self, Point};
 use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
 use crate::catalog::records::{self, Content, Inode, Sealed};
@@ -50,7 +51,7 @@ impl Engine {
     }
 
     /// Puts what `entry` of a version says in place of its name in `dir`: no byte is copied.
-    pub(in super::super) fn put_by_reference(
+    pub(in super::super::super) fn put_by_reference(
         &self,
         dir: Ino,
         entry: &Entry,
@@ -66,6 +67,7 @@ impl Engine {
         let inode = inode_of(entry)?;
         let placed = known.map_or(Placed::New(&inode, &entry.xattrs), Placed::Name);
         let (inode, old) = self.ns.place(dir, name, placed, |ino| self.live.is_held(ino))?;
+        fault::reached(Point::NamePlaced);
         if entry.nlink > 1 {
             links.insert(entry.ino, inode.ino);
         }
