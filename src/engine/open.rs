@@ -306,6 +306,7 @@ impl Engine {
     /// write to it (a mapping, a client of a killed daemon), it is the same one, truncated in place.
     pub(super) fn empty(&self, live: &Live, state: &mut OpenState, inode: Inode) -> Result<Content> {
         live.raise_epoch(state);
+        self.queue.rewritten(live.ino);
         self.hot_at_cut.lock().remove(&live.ino);
         let content = *inode.content().ok_or(Error::Errno(libc::EINVAL))?;
         let open = live.way().as_ref().and_then(Way::hot).map(|hot| hot.id);

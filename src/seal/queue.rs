@@ -49,6 +49,12 @@ impl SealQueue {
         }
     }
 
+    /// `ino` is written anew as a whole, as a save over one file does it: it waits no longer than at first. Only what grows or
+    /// changes in places is sealed again and again for little.
+    pub fn rewritten(&self, ino: Ino) {
+        self.state.lock().sealed_before.remove(&ino);
+    }
+
     /// `ino` was not at rest, or could not be sealed: again after `wait`, in a hurry too.
     pub fn again(&self, ino: Ino, wait: Duration) {
         let mut state = self.state.lock();
@@ -223,15 +229,22 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_sealed_and_reopened_waits_longer_each_time() {
+    fn a_file_that_is_sealed_and_reopened_waits_longer_each_time_but_not_one_that_is_written_anew() {
         let queue = SealQueue::default();
-        queue.sealed(1);
-        queue.schedule(1, Duration::from_millis(1));
-        std::thread::sleep(Duration::from_millis(1));
-        queue.sealed(9);
-        let started = Instant::now();
-        assert_eq!(queue.take(), Some(1));
-        assert!(started.elapsed() <= Duration::from_secs(1));
-        assert_eq!(queue.len(), (0, 1));
+        let settle = Duration::from_secs(1000);
+        let waits = |ino| {
+            queue.schedule(ino, settle);
+            let due = queue.state.lock().at.get(&ino).unwrap().0;
+            due.saturating_duration_since(Instant::now()).as_secs().div_ceil(1000)
+        };
+        assert_eq!(waits(1), 1);
+        for times in [2, 4, 8] {
+            queue.sealed(1);
+            assert_eq!(waits(1), times, "it is appended to, again and again");
+        }
+        queue.rewritten(1);
+        assert_eq!(waits(1), 1, "a save over the file");
+        (0..20).for_each(|_| queue.sealed(1));
+        assert_eq!(waits(1), 1 << PATIENCE_MAX);
     }
 }
