@@ -8,6 +8,7 @@ down slows all. What a save leaves to a mount's threads is waited for off the cl
 import argparse
 import mmap
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -161,6 +162,8 @@ def main(section: str, measure: Callable[[Run], None]) -> None:
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--only", default="")
     run = Run(section, parser.parse_args())
+    # Whoever ends this finds nothing mounted afterwards.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended by SIGTERM"))
     try:
         measure(run)
         report = run.report()

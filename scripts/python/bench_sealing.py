@@ -44,7 +44,7 @@ def save(run: Run, folder: Path, state: State) -> float:
 
 
 def measure(run: Run) -> None:
-    size, every, saves = (GB // 10, 5.0, 4) if run.quick else (GB // 2, 15.0, 12)
+    size, every, saves = (GB // 10, 5.0, 4) if run.quick else (GB // 2, 15.0, 8)
     name = f"a loop of saves of {size / GB:g} GB over one file every {every:g} s"
     mount = run.mount("passthrough", OPTIONS)
     folder = mount.folder / "run"

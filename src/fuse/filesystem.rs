@@ -28,6 +28,8 @@ use crate::namespace::xattr::Must;
 
 /// Attribute of the root that names the store, for our own commands where `fsname` hides it.
 const STORE_XATTR: &str = "user.ckptfs.store";
+/// Entries at the beginning of a listing that are told with their attributes.
+const WITH_ATTRIBUTES_AT_FIRST: usize = 128;
 /// Requests that the kernel may have in flight for read-ahead and write-back.
 const BACKGROUND_REQUESTS: u16 = 64;
 
@@ -391,7 +393,14 @@ impl Filesystem for Ckptfs {
         if is_virtual(ino.0) {
             return self.readdirplus_history(ino, fh, offset, reply);
         }
+        // The kernel asks for attributes at the beginning of every listing, and later on only if somebody looks at them. With a
+        // buffer of 1 MiB the beginning would be all of it.
+        let mut left = if offset == 0 { WITH_ATTRIBUTES_AT_FIRST } else { usize::MAX };
         let listed = self.dirs.list(&self.engine, self.listed(ino), fh.0, offset, &mut |entry| {
+            if left == 0 {
+                return Ok(true);
+            }
+            left -= 1;
             if is_virtual(entry.ino) {
                 return self.list_snapdir(ino, entry, &mut reply);
             }

@@ -231,7 +231,16 @@ impl Builder {
             |store: &Path| files(store, "journal", ".export").len(),
             |store: &Path| files(store, "journal", ".log").len(),
         );
-        while exports(&self.store) < 2 || logs(&self.store) < 3 || round < 3 {
+        // The journal begins in the middle of what the older export holds: that there were two can be told from one.
+        let number = |store: &Path, ending: &str| {
+            let name = files(store, "journal", ending).into_iter().next()?;
+            u64::from_str_radix(Path::new(&name).file_stem()?.to_str()?, 16).ok()
+        };
+        let is_cut = |store: &Path| {
+            let first = number(store, ".log").unwrap();
+            first > 1 && number(store, ".export").is_some_and(|older| first <= older)
+        };
+        while exports(&self.store) < 2 || logs(&self.store) < 3 || round < 3 || !is_cut(&self.store) {
             assert!(began.elapsed() < LONG, "no two exports");
             let dir = Self::dir(&open, "changes");
             for n in 0..40 {

@@ -109,7 +109,7 @@ pub(super) struct Walked {
 }
 
 impl Walked {
-    /// The version before has `entry`, under names of which one is temporary or none, and this one has it not.
+    /// The version before has `entry`, under a temporary name or not, and this one has it not.
     pub(super) fn lose(&mut self, entry: &tree::Entry, is_temporary: bool) {
         self.gone.extend(Name::of(entry, is_temporary));
     }
