@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::tests::{World, npy, open};
+use super::super::tests::{World, npy, open, open_idle};
 use super::*;
 use crate::catalog::keys::ROOT;
 
@@ -141,4 +141,18 @@ fn a_directory_inside_a_run_means_that_run_and_one_checkpoint_means_what_holds_i
     assert_eq!(world.engine.run_dir_meant(logs).unwrap(), logs);
     world.engine.add_run(exp).unwrap();
     assert_eq!(world.engine.run_dir_meant(logs).unwrap(), exp);
+}
+
+#[test]
+fn who_waits_for_a_version_is_told_when_none_can_be_made_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open_idle(dir.path(), NEVER);
+    world.save(ROOT, "a.npy", &npy(1));
+    let engine = world.engine.clone();
+    let waiting = std::thread::spawn(move || engine.snapshot_now(ROOT, "snapshot", None).map(drop));
+    while world.engine.names().snapshots().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    world.engine.poison(&Error::Refused("the versions thread died".into()));
+    assert!(matches!(waiting.join().unwrap(), Err(Error::Poisoned(_))));
 }

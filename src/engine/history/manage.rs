@@ -91,7 +91,7 @@ impl Engine {
         }
         let _waiting = self.history.waiting();
         let Some(id) = self.begin_version(dir, wanted)? else { return Err(Error::Errno(libc::EOPNOTSUPP)) };
-        match self.history.wait_made(id)? {
+        match self.history.wait_made(id, &|| self.check_healthy())? {
             Made::Version(run, version) => {
                 // The builder has tried, and has told nobody if it failed.
                 self.sync_names()?;

@@ -47,6 +47,9 @@ pub(super) fn is_settled(trigger: &str) -> bool {
     matches!(trigger, "quiet" | "unmount")
 }
 
+/// How often those who wait for a version look whether one can still be made.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 impl Engine {
     /// Records the moment of the run at directory `dir`, to make a version of. `None` when the run is not versioned.
     pub(super) fn begin_version(&self, dir: Ino, wanted: Wanted) -> Result<Option<SnapshotId>> {
@@ -182,8 +185,8 @@ impl Engine {
         let began = Instant::now();
         let _waiting = self.history.waiting();
         self.begin_all(trigger)?;
-        self.history.wait_idle(limit.saturating_sub(began.elapsed()));
-        Ok(())
+        let left = limit.saturating_sub(began.elapsed());
+        self.history.wait_idle(left, &|| self.check_healthy()).map(drop)
     }
 
     /// Begins a version of the run at `dir`, changed or not, as `snapshot` by hand does.
@@ -237,20 +240,20 @@ impl super::History {
         self.settling.notify_all();
     }
 
-    /// Waits until no version is in the making, at most `limit`; whether that is so.
-    pub(super) fn wait_idle(&self, limit: Duration) -> bool {
+    /// Waits until no version is in the making, at most `limit`; whether that is so. The error of `healthy` ends it: in a
+    /// store that takes no more writes nothing is made.
+    pub(super) fn wait_idle(&self, limit: Duration, healthy: &dyn Fn() -> Result<()>) -> Result<bool> {
         let until = Instant::now() + limit;
         let mut queue = self.queue.lock();
-        while queue.is_busy() && !queue.stopped {
-            if self.building.wait_until(&mut queue, until).timed_out() {
-                break;
-            }
+        while queue.is_busy() && !queue.stopped && Instant::now() < until {
+            healthy()?;
+            self.building.wait_until(&mut queue, until.min(Instant::now() + LOOK_EVERY));
         }
-        !queue.is_busy()
+        Ok(!queue.is_busy())
     }
 
-    /// What became of moment `id`, once it is known.
-    pub(super) fn wait_made(&self, id: SnapshotId) -> Result<Made> {
+    /// What became of moment `id`, once it is known. The error of `healthy` ends the wait.
+    pub(super) fn wait_made(&self, id: SnapshotId, healthy: &dyn Fn() -> Result<()>) -> Result<Made> {
         let mut queue = self.queue.lock();
         loop {
             if let Some(made) = self.results.lock().get(&id) {
@@ -259,7 +262,8 @@ impl super::History {
             if queue.stopped {
                 return Err(Error::Errno(libc::EINTR));
             }
-            self.building.wait(&mut queue);
+            healthy()?;
+            self.building.wait_for(&mut queue, LOOK_EVERY);
         }
     }
 
