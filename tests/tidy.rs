@@ -93,7 +93,7 @@ const NOWHERE: &[&str] = &["TODO", "FIXME", "XXX"];
 /// Lines a file may have, and the files that may have more, each with its own bound.
 const LINES: usize = 400;
 /// fuser wants all requests in one impl block; each method only decodes, calls and replies.
-const LONGER: &[(&str, usize)] = &[("fuse/filesystem.rs", 580)];
+const LONGER: &[(&str, usize)] = &[("fuse/filesystem.rs", 620)];
 
 /// One source file: its path below `src/` and its lines, once as written and once as code alone.
 struct Source {

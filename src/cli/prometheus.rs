@@ -56,10 +56,14 @@ const METRICS: &[Metric] = &[
     ("last_errors", "gauge", "Errors that status shows", |s| s.last_errors.len() as f64),
 ];
 
+/// The only metric with a label of its own.
+const REQUESTS: (&str, &str, &str) = ("requests_total", "counter", "FUSE requests since the mount, by kind");
+
 /// The table of metrics for people, a line each.
 pub(super) fn help() -> String {
     let up = ("up", "gauge", "1 when the daemon of the mount answers");
-    let rows = std::iter::once(up).chain(METRICS.iter().map(|(name, kind, help, _)| (*name, *kind, *help)));
+    let rows =
+        [up, REQUESTS].into_iter().chain(METRICS.iter().map(|(name, kind, help, _)| (*name, *kind, *help)));
     rows.map(|(name, kind, help)| format!("\n  {:<34} {kind:<8} {help}", format!("ckptfs_{name}"))).collect()
 }
 
@@ -88,6 +92,16 @@ pub(super) fn render(reports: &[Report]) -> String {
             }
         }
     }
+    let (name, kind, help) = REQUESTS;
+    text.push_str(&head(name, kind, help));
+    for report in reports {
+        if let Report::Mounted(status) = report {
+            for (kind, count) in &status.requests {
+                let place = labels(&status.mountpoint, &status.store);
+                text.push_str(&format!("ckptfs_{name}{{{place},kind=\"{kind}\"}} {count}\n"));
+            }
+        }
+    }
     text
 }
 
@@ -96,7 +110,11 @@ fn head(name: &str, kind: &str, help: &str) -> String {
 }
 
 fn sample(name: &str, mountpoint: &str, store: &str, value: f64) -> String {
-    format!("ckptfs_{name}{{mountpoint=\"{}\",store=\"{}\"}} {value}\n", escaped(mountpoint), escaped(store))
+    format!("ckptfs_{name}{{{}}} {value}\n", labels(mountpoint, store))
+}
+
+fn labels(mountpoint: &str, store: &str) -> String {
+    format!("mountpoint=\"{}\",store=\"{}\"", escaped(mountpoint), escaped(store))
 }
 
 /// As the text of a label is written.
@@ -116,6 +134,7 @@ mod tests {
             reencoding: Reencoding::Working,
             reencoded_saved_bytes: -5,
             logical_bytes: 5_000_000_000_123,
+            requests: [("read".to_owned(), 7)].into(),
             ..Status::default()
         };
         let dead = Report::Dead { mountpoint: "/m/b".into(), store: None };
@@ -125,6 +144,7 @@ mod tests {
             format!("ckptfs_up{labels} 1"),
             "ckptfs_up{mountpoint=\"/m/b\",store=\"\"} 0".into(),
             format!("ckptfs_reencoding{labels} 1"),
+            "ckptfs_requests_total{mountpoint=\"/m/\\\"a\\\"\",store=\"/s\",kind=\"read\"} 7".into(),
             format!("ckptfs_reencoded_saved_bytes{labels} -5"),
             format!("ckptfs_logical_bytes{labels} 5000000000123"),
         ] {

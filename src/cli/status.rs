@@ -62,7 +62,7 @@ pub(super) fn command() -> Command {
              can be known without opening it is shown. Only the daemon's user and root are answered by a daemon.",
         )
         .after_long_help(format!(
-            "{JSON_HELP}\n\nMetrics of --prometheus (stable; each with the labels mountpoint and store):{}\n\n{EXAMPLES}",
+            "{JSON_HELP}\n\nMetrics of --prometheus (stable; each with the labels mountpoint and store, ckptfs_requests_total with kind too):{}\n\n{EXAMPLES}",
             prometheus::help()
         ))
         .arg(Arg::new("path").value_name("PATH").value_parser(clap::value_parser!(PathBuf)).help("A mountpoint, a path in it, or a store"))
@@ -79,6 +79,8 @@ JSON fields (stable; byte counts in bytes, times RFC 3339 UTC):
   store, mountpoint          what is mounted where
   health                     \"ok\", or \"read-only: \" and why
   passthrough.on, .why       whether the kernel writes hot files itself, and why or why not
+  requests.KIND              FUSE requests since the mount, by kind: lookup, open, read ...; one that
+                             never came is missing
   sealing.queued_files, .queued_bytes, .in_progress, .lag_seconds
                              what waits to be sealed, and how long the oldest has waited
   sealing.bytes_per_second   what one thread seals in a second of work; null before the first

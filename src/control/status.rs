@@ -1,5 +1,6 @@
 //! What a daemon says of itself. The JSON names are stable: scripts read them, docs/cli.md lists them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub struct Status {
     pub health: String,
     /// Whether files are handed to the kernel.
     pub passthrough: PassthroughStatus,
+    /// FUSE requests since the mount, by kind; a kind that never came is missing.
+    pub requests: BTreeMap<String, u64>,
     /// Background work.
     pub sealing: Sealing,
     /// Whether older versions are being encoded anew, or are about to be: `idle` or `working`.
@@ -166,7 +169,7 @@ mod tests {
         assert_eq!(json["sealing"]["lag_seconds"], 0);
         assert_eq!(json["passthrough"]["on"], false);
         assert_eq!(json["pressure"]["gave_up_because"], serde_json::Value::Null);
-        assert_eq!(json.as_object().unwrap().len(), 26);
+        assert_eq!(json.as_object().unwrap().len(), 27);
         assert_eq!(json["reencoding"], "idle");
     }
 }

@@ -14,6 +14,7 @@ use fuser::{
 use super::backing::Backings;
 use super::convert::{NAME_TTL, attr_ttl, errno, file_attr};
 use super::dirs::OpenDirs;
+use super::requests::Requests;
 use crate::base::{Error, Result};
 use crate::catalog::records::Inode;
 use crate::engine::Engine;
@@ -57,6 +58,7 @@ pub(super) struct New {
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) engine: Arc<Engine>,
+    pub(super) requests: Arc<Requests>,
     pub(super) backings: Backings,
     pub(super) dirs: OpenDirs,
     pub(super) browser: Browser,

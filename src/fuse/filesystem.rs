@@ -17,6 +17,7 @@ use fuser::{
 
 use super::convert::{NAME_TTL, attr_ttl, caller, file_attr, file_type, no_entry, time_or_now};
 use super::core::{Core, NO_GENERATION, New, READ_BUF, send};
+use super::requests::Kind;
 use super::slow::SlowLane;
 use crate::base::Error;
 use crate::catalog::keys::ROOT;
@@ -78,6 +79,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.requests.count(Kind::Lookup);
         if self.asks_history(parent, name) {
             return self.lookup_history(parent, name, reply);
         }
@@ -88,6 +90,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        self.requests.count(Kind::Forget);
         if is_virtual(ino.0) {
             return self.browser.forget(ino.0, nlookup);
         }
@@ -95,6 +98,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        self.requests.count(Kind::Getattr);
         if is_virtual(ino.0) {
             return self.getattr_history(ino, reply);
         }
@@ -122,6 +126,7 @@ impl Filesystem for Ckptfs {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        self.requests.count(Kind::Setattr);
         if is_virtual(ino.0) {
             return reply.error(Errno::EROFS);
         }
@@ -141,6 +146,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        self.requests.count(Kind::Readlink);
         let link = if is_virtual(ino.0) {
             self.browser.readlink(ino.0)
         } else {
@@ -162,6 +168,7 @@ impl Filesystem for Ckptfs {
         rdev: u32,
         reply: ReplyEntry,
     ) {
+        self.requests.count(Kind::Mknod);
         let who = caller(req);
         let made = self.making(parent, name, || match mode & libc::S_IFMT {
             libc::S_IFREG => self.engine.make_file(parent.0, name.as_bytes(), mode, who),
@@ -171,6 +178,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        self.requests.count(Kind::Mkdir);
         let who = caller(req);
         if is_virtual(parent.0) {
             let (core, name) = (self.core.clone(), name.to_owned());
@@ -182,11 +190,13 @@ impl Filesystem for Ckptfs {
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.requests.count(Kind::Unlink);
         let done = self.moving(&[parent], &[name], || self.engine.unlink(parent.0, name.as_bytes()));
         self.empty("remove a name", done, reply);
     }
 
     fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.requests.count(Kind::Rmdir);
         if is_virtual(parent.0) {
             let (core, name, who) = (self.core.clone(), name.to_owned(), caller(req));
             return self.slow.run(move || core.rmdir_history(parent, &name, who, reply));
@@ -196,6 +206,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        self.requests.count(Kind::Symlink);
         let target = target.as_os_str().as_bytes();
         let make = || self.engine.names().symlink(parent.0, name.as_bytes(), target, caller(req));
         let made = self.making(parent, name, make);
@@ -212,6 +223,7 @@ impl Filesystem for Ckptfs {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        self.requests.count(Kind::Rename);
         let over = match flags {
             RenameFlags::RENAME_NOREPLACE => Over::Refuse,
             RenameFlags::RENAME_EXCHANGE => Over::Exchange,
@@ -229,12 +241,14 @@ impl Filesystem for Ckptfs {
     }
 
     fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        self.requests.count(Kind::Link);
         let link = || self.engine.names().link(ino.0, newparent.0, newname.as_bytes());
         let made = self.making(newparent, newname, || self.changing(&[ino], link));
         self.entry("make a link", made, reply);
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.requests.count(Kind::Open);
         if is_virtual(ino.0) {
             return self.open_history(ino, flags.0, reply);
         }
@@ -266,6 +280,7 @@ impl Filesystem for Ckptfs {
         flags: i32,
         reply: ReplyCreate,
     ) {
+        self.requests.count(Kind::Create);
         let new = New { parent, name: name.to_owned(), mode, flags, who: caller(req), pid: req.pid() };
         if self.engine.is_short_of_room() {
             let core = self.core.clone();
@@ -289,6 +304,7 @@ impl Filesystem for Ckptfs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        self.requests.count(Kind::Read);
         if is_virtual(ino.0) {
             return self.read_history(fh, offset, size, reply);
         }
@@ -324,6 +340,7 @@ impl Filesystem for Ckptfs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        self.requests.count(Kind::Write);
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         match self.engine.write(fh.0, offset, data, kill) {
             Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
@@ -341,6 +358,7 @@ impl Filesystem for Ckptfs {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        self.requests.count(Kind::Release);
         if is_virtual(ino.0) {
             return self.release_history(fh, reply);
         }
@@ -349,11 +367,13 @@ impl Filesystem for Ckptfs {
     }
 
     fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        self.requests.count(Kind::Flush);
         // Nothing to do at close(2), and saying so once spares a request at every close.
         reply.error(Errno::ENOSYS);
     }
 
     fn fsync(&self, _req: &Request, ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        self.requests.count(Kind::Fsync);
         if is_virtual(ino.0) {
             return reply.ok();
         }
@@ -362,6 +382,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.requests.count(Kind::Opendir);
         if is_virtual(ino.0) {
             return self.opendir_history(ino, reply);
         }
@@ -369,6 +390,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn readdir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        self.requests.count(Kind::Readdir);
         if is_virtual(ino.0) {
             return self.readdir_history(ino, fh, offset, reply);
         }
@@ -390,6 +412,7 @@ impl Filesystem for Ckptfs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        self.requests.count(Kind::Readdirplus);
         if is_virtual(ino.0) {
             return self.readdirplus_history(ino, fh, offset, reply);
         }
@@ -425,6 +448,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn releasedir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        self.requests.count(Kind::Releasedir);
         if is_virtual(ino.0) {
             self.browser.closedir(fh.0);
         } else {
@@ -434,11 +458,13 @@ impl Filesystem for Ckptfs {
     }
 
     fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.requests.count(Kind::Fsyncdir);
         let core = self.core.clone();
         self.slow.run(move || core.empty("fsync a directory", core.engine.sync_names(), reply));
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        self.requests.count(Kind::Statfs);
         match self.engine.space() {
             Ok(space) => reply.statfs(
                 space.f_blocks,
@@ -464,6 +490,7 @@ impl Filesystem for Ckptfs {
         _position: u32,
         reply: ReplyEmpty,
     ) {
+        self.requests.count(Kind::Setxattr);
         let must = match flags {
             0 => Must::Any,
             libc::XATTR_CREATE => Must::Create,
@@ -476,6 +503,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.requests.count(Kind::Getxattr);
         let value = if ino.0 == ROOT && name == STORE_XATTR {
             Ok(self.engine.store().as_os_str().as_bytes().to_vec())
         } else if is_virtual(ino.0) {
@@ -487,6 +515,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.requests.count(Kind::Listxattr);
         let names = if is_virtual(ino.0) {
             self.browser.listxattr(ino.0)
         } else {
@@ -496,6 +525,7 @@ impl Filesystem for Ckptfs {
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.requests.count(Kind::Removexattr);
         let remove = || self.engine.names().removexattr(ino.0, name.as_bytes());
         let done = self.changing(&[ino], remove);
         self.empty("remove an extended attribute", done, reply);
@@ -512,6 +542,7 @@ impl Filesystem for Ckptfs {
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
+        self.requests.count(Kind::Ioctl);
         reply.error(Errno::ENOTTY);
     }
 
@@ -525,6 +556,7 @@ impl Filesystem for Ckptfs {
         mode: i32,
         reply: ReplyEmpty,
     ) {
+        self.requests.count(Kind::Fallocate);
         self.empty("fallocate", self.engine.fallocate(fh.0, mode, offset, length), reply);
     }
 
@@ -537,6 +569,7 @@ impl Filesystem for Ckptfs {
         whence: i32,
         reply: ReplyLseek,
     ) {
+        self.requests.count(Kind::Lseek);
         if is_virtual(ino.0) {
             return self.seek_history(fh, offset, whence, reply);
         }
@@ -563,6 +596,7 @@ impl Filesystem for Ckptfs {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        self.requests.count(Kind::CopyFileRange);
         if is_virtual(ino_in.0) {
             // The kernel then copies through its page cache.
             return reply.error(Errno::EXDEV);

@@ -10,6 +10,7 @@ mod filesystem;
 mod history;
 mod mount;
 mod notify;
+pub mod requests;
 pub mod session;
 mod slow;
 

@@ -15,6 +15,7 @@ use super::dirs::OpenDirs;
 use super::filesystem::Ckptfs;
 use super::mount;
 use super::notify;
+use super::requests::Requests;
 use super::slow::SlowLane;
 use crate::base::{Error, IoContext, Result};
 use crate::engine::Engine;
@@ -59,6 +60,8 @@ pub struct MountSpec {
 pub struct Mounted {
     session: Session<Ckptfs>,
     unmounter: Unmounter,
+    /// What the kernel has asked for.
+    pub requests: Arc<Requests>,
     /// Why passthrough is off, if it is.
     pub no_passthrough: Option<String>,
 }
@@ -102,7 +105,9 @@ impl Mounted {
     /// Mounts `engine` as `spec` says. The mount answers once [`serve`](Self::serve) runs.
     pub fn new(engine: Arc<Engine>, spec: &MountSpec) -> Result<Mounted> {
         let want_passthrough = spec.passthrough != Passthrough::Off;
+        let requests = Arc::<Requests>::default();
         let core = Core {
+            requests: requests.clone(),
             stack_depth: engine.stack_depth(),
             engine: engine.clone(),
             backings: Backings::default(),
@@ -136,7 +141,7 @@ impl Mounted {
         }
         engine.set_passthrough(no_passthrough.is_none());
         engine.set_kernel(Box::new(notify::Mounted(session.notifier())));
-        Ok(Mounted { session, unmounter, no_passthrough })
+        Ok(Mounted { session, unmounter, requests, no_passthrough })
     }
 
     /// What ends this mount.

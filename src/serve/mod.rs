@@ -62,6 +62,7 @@ impl Daemon for Filesystem {
         let handler = Arc::new(Running {
             engine: engine.clone(),
             unmounter: unmounter.clone(),
+            requests: mounted.requests.clone(),
             mountpoint: mountpoint.to_owned(),
             holder: store.lock.holder().clone(),
             no_passthrough: mounted.no_passthrough.clone(),

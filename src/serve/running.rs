@@ -19,12 +19,14 @@ use crate::engine::reclaim::pressure::Pressure;
 use crate::engine::reclaim::{How, Reclaimed};
 use crate::engine::scrub::Scrubbed;
 use crate::engine::status::Report;
+use crate::fuse::requests::Requests;
 use crate::fuse::session::Unmounter;
 
 /// A running daemon, as the control socket sees it.
 pub(super) struct Running {
     pub(super) engine: Arc<Engine>,
     pub(super) unmounter: Unmounter,
+    pub(super) requests: Arc<Requests>,
     pub(super) mountpoint: PathBuf,
     pub(super) holder: Holder,
     pub(super) no_passthrough: Option<String>,
@@ -59,6 +61,7 @@ impl Handler for Running {
                     .clone()
                     .unwrap_or_else(|| "the kernel works on hot files by itself".to_owned()),
             },
+            requests: self.requests.by_kind(),
             sealing: Sealing {
                 queued_files: report.queued_files as u64,
                 queued_bytes: report.queued_bytes,
