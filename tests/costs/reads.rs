@@ -1,7 +1,7 @@
 //! Reads of hot and of sealed files.
 
 use std::fs::File;
-use std::io::{IsTerminal, Read, Seek, SeekFrom};
+use std::io::{IsTerminal, Read, Seek};
 
 use super::saves::save;
 use super::scenario::{Scenario, clean, closed, make_cold, seal_all};
@@ -51,7 +51,7 @@ fn as_python(path: &std::path::Path) {
     let mut file = File::open(path).unwrap();
     let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
     assert!(!file.is_terminal());
-    assert_eq!(file.seek(SeekFrom::Current(0)).unwrap(), 0);
+    assert_eq!(file.stream_position().unwrap(), 0);
     let mut bytes = vec![0; len + 1];
     assert_eq!(file.read(&mut bytes).unwrap(), len);
     assert_eq!(file.read(&mut bytes[len..]).unwrap(), 0);
