@@ -3,7 +3,7 @@
 #
 #   sudo ./scripts/test.sh [--all] [--no-install]
 #
-#   --all         longer runs of the POSIX and crash tiers, the slow limits, a minute of each fuzz target, and the container
+#   --all         longer runs of the POSIX and crash tiers, the slow limits, what things cost, a minute of each fuzz target, and the container
 #   --no-install  says what is missing instead of installing it
 #
 # All tiers run, whatever fails before; the table at the end has each with its seconds. A tier that cannot run here
@@ -48,7 +48,7 @@ need_root() {
 
 tier_setup() {
     need_rust
-    need_packages gcc libc6-dev fuse3 bindfs attr acl e2fsprogs util-linux python3 python3-venv rsync shellcheck strace valgrind chromium
+    need_packages gcc libc6-dev fuse3 bindfs attr acl e2fsprogs util-linux python3 python3-venv rsync shellcheck chromium
     need_python test
 }
 
@@ -96,6 +96,14 @@ tier_limits() {
     cargo test --locked --test fuse -- --ignored limits::
 }
 
+# What saves, reads, names, history and the codec cost, in system calls, requests, bytes and instructions.
+tier_costs() {
+    need_fuse
+    need_root "passthrough needs CAP_SYS_ADMIN"
+    need_packages strace valgrind
+    cargo test --locked --test costs -- --ignored
+}
+
 tier_fuzz() { scripts/fuzz.sh --seconds 60; }
 
 tier_container() {
@@ -139,6 +147,7 @@ main() {
     tier crash tier_crash
     if [ "$ALL" = yes ]; then
         tier limits tier_limits
+        tier costs tier_costs
         tier fuzz tier_fuzz
         tier container tier_container
     fi

@@ -18,7 +18,7 @@ static FILE: Mutex<()> = Mutex::new(());
 
 const HEAD: &str = "\
 # What each scenario may cost at most: FUSE requests, system calls of the daemon by place, bytes, instructions.
-# Renew it with: UPDATE=1 cargo test --test costs
+# Renew it with: UPDATE=1 cargo test --test costs -- --ignored
 ";
 
 fn path() -> PathBuf {
@@ -96,7 +96,7 @@ fn allowance_percent(counter: &str) -> u64 {
 pub(crate) fn none(differences: &[String]) {
     assert!(
         differences.is_empty(),
-        "\n{}\nIf that is meant, renew the table and say why: UPDATE=1 cargo test --test costs",
+        "\n{}\nIf that is meant, renew the table and say why: UPDATE=1 cargo test --test costs -- --ignored",
         differences.join("\n")
     );
 }
