@@ -47,20 +47,23 @@ impl Edit {
         Ok(bucket.read(load)?.get(name).cloned())
     }
 
-    /// Makes `name` lead to `entry`, or to nothing.
-    pub fn set<E>(&mut self, name: &[u8], entry: Option<Entry>, load: &mut Load<'_, E>) -> Result<(), E> {
+    /// Makes `name` lead to `entry`, or to nothing. Returns the entry that it had.
+    pub fn set<E>(
+        &mut self,
+        name: &[u8],
+        entry: Option<Entry>,
+        load: &mut Load<'_, E>,
+    ) -> Result<Option<Entry>, E> {
         let at = bucket_of(name, self.buckets.len());
-        let Some(bucket) = self.buckets.get_mut(at) else { return Ok(()) };
+        let Some(bucket) = self.buckets.get_mut(at) else { return Ok(None) };
         let entries = bucket.read(load)?;
-        if entries.get(name) == entry.as_ref() {
-            return Ok(());
-        }
-        match entry {
+        let changed = entries.get(name) != entry.as_ref();
+        let before = match entry {
             Some(entry) => entries.insert(name.to_vec(), entry),
             None => entries.remove(name),
         };
-        bucket.changed = true;
-        Ok(())
+        bucket.changed |= changed;
+        Ok(before)
     }
 
     /// The id of the directory as it is now, with `count` entries in all; `put` gets every blob that is not one of the

@@ -108,13 +108,6 @@ pub(super) struct Walked {
     pub(super) partly: bool,
 }
 
-impl Walked {
-    /// The version before has `entry`, under a temporary name or not, and this one has it not.
-    pub(super) fn lose(&mut self, entry: &tree::Entry, is_temporary: bool) {
-        self.gone.extend(Name::of(entry, is_temporary));
-    }
-}
-
 /// The version that one in the making takes over from: its record stays.
 pub(super) struct Based<'a> {
     engine: &'a Engine,

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::known::Name;
 use super::walk::{Walk, is_temporary_path, weight};
 use crate::base::id::ChunkId;
 use crate::base::{Error, Result};
@@ -146,23 +147,24 @@ impl Walk<'_> {
 
     /// The version before has `entry` and this one has it not, or walks it whole.
     fn lose(&mut self, entry: &tree::Entry, is_temporary: bool) -> Result<()> {
-        self.walked.lose(entry, is_temporary);
+        self.walked.gone.extend(Name::of(entry, is_temporary));
         let tree::Body::Dir { tree, .. } = &entry.body else { return Ok(()) };
         Trees::new(&self.engine.packs).each(tree, &mut |path, below| {
             let is_temporary = is_temporary || is_temporary_path(path) || is_temporary_name(&below.name);
-            self.walked.lose(below, is_temporary);
+            self.walked.gone.extend(Name::of(below, is_temporary));
             Ok(())
         })
     }
 
     /// Makes the name that `path` ends in lead to `entry` in a directory, or to nothing.
     fn set(&mut self, frame: &mut Frame, path: &[Vec<u8>], entry: Option<tree::Entry>) -> Result<()> {
-        let name = path.last().cloned().unwrap_or_default();
-        let before = frame.edit.get(&name, &mut |id| self.node(id))?;
-        let (had, has) = (before.as_ref().map_or((0, 0), weight), entry.as_ref().map_or((0, 0), weight));
+        let name = path.last().map(Vec::as_slice).unwrap_or_default();
+        let has = entry.as_ref().map_or((0, 0), weight);
+        let before = frame.edit.set(name, entry, &mut |id| self.node(id))?;
+        let had = before.as_ref().map_or((0, 0), weight);
         frame.files = (frame.files + has.0).saturating_sub(had.0);
         frame.bytes = (frame.bytes + has.1).saturating_sub(had.1);
-        frame.edit.set(&name, entry, &mut |id| self.node(id))
+        Ok(())
     }
 
     /// Puts what has changed of a directory; its entry.
