@@ -116,22 +116,8 @@ class Run:
     def wait_idle(self, side: str, ready: Callable[[dict], bool] = lambda _: True) -> None:
         """Until a mount has nothing left to seal and to encode anew, and `ready` says so of its status."""
         mount = self.mounts.get(side)
-        if not mount or mount.target != "ckptfs":
-            return
-        since, before = time.monotonic(), None
-
-        def still() -> bool:
-            nonlocal since, before
-            time.sleep(0.05)
-            status = mount.status()
-            sealing = status["sealing"]
-            busy = sealing["queued_files"] or sealing["in_progress"] or status["reencoding"] != "idle" or not ready(status)
-            now = status["stored_bytes"], status["reencoded_bytes"], status["hot_bytes"], status["versions"]
-            if busy or now != before:
-                since, before = time.monotonic(), now
-            return time.monotonic() - since > STILL_SECONDS
-
-        wait_for(f"an idle mount '{side}'", still, IDLE_SECONDS)
+        if mount and mount.target == "ckptfs":
+            mount.wait_still(STILL_SECONDS, IDLE_SECONDS, ready)
 
     def give_back(self, side: str) -> None:
         """Gives back what removed versions have taken."""

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 from compare_measure import Save, allocated, read_file, tool
@@ -89,21 +88,7 @@ class Ckptfs(Mounted):
             self.versions[save.training, save.number] = self.newest(save)
 
     def finish(self) -> None:
-        """Until nothing is queued, sealed, encoded anew or deleted, and the store stays as large as it is."""
-        since, before = time.monotonic(), None
-
-        def still() -> bool:
-            nonlocal since, before
-            time.sleep(0.5)
-            status = self.mount.status()
-            sealing = status["sealing"]
-            busy = sealing["queued_files"] or sealing["in_progress"] or status["reencoding"] != "idle"
-            now = (status["stored_bytes"], status["reencoded_bytes"], status["hot_bytes"])
-            if busy or now != before:
-                since, before = time.monotonic(), now
-            return time.monotonic() - since > STILL_SECONDS
-
-        wait_for("an idle store", still, IDLE_SECONDS)
+        self.mount.wait_still(STILL_SECONDS, IDLE_SECONDS)
 
     def cool(self) -> None:
         """Its cache of chunks goes with the daemon."""

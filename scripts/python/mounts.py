@@ -116,6 +116,24 @@ class Mount:
                               timeout=LIMIT_SECONDS, check=True)
         return json.loads(done.stdout)
 
+    def wait_still(self, seconds: float, limit: float, ready=lambda status: True) -> None:
+        """Until nothing is queued, sealed, encoded anew or deleted, the store stays as large as it is, and `ready` says so of
+        its status, all for so many seconds."""
+        since, before = time.monotonic(), None
+
+        def still() -> bool:
+            nonlocal since, before
+            time.sleep(seconds / 6)
+            status = self.status()
+            sealing = status["sealing"]
+            busy = sealing["queued_files"] or sealing["in_progress"] or status["reencoding"] != "idle" or not ready(status)
+            now = status["stored_bytes"], status["reencoded_bytes"], status["hot_bytes"], status["versions"]
+            if busy or now != before:
+                since, before = time.monotonic(), now
+            return time.monotonic() - since > seconds
+
+        wait_for(f"an idle mount at {self.folder}", still, limit)
+
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
         self.ended()

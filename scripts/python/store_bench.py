@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import series_files
@@ -83,21 +82,7 @@ class StoreBench:
                 self.after_first = counted(disk_bytes(self.mount.store))
 
     def idle(self) -> None:
-        """Until nothing is queued, sealed, encoded anew or deleted, and the store stays as large as it is."""
-        since, before = time.monotonic(), None
-
-        def still() -> bool:
-            nonlocal since, before
-            status = self.mount.status()
-            sealing = status["sealing"]
-            busy = sealing["queued_files"] or sealing["in_progress"] or status["reencoding"] != "idle"
-            now = (status["stored_bytes"], status["reencoded_bytes"], status["hot_bytes"])
-            if busy or now != before:
-                since, before = time.monotonic(), now
-            time.sleep(0.2)
-            return time.monotonic() - since > STILL_SECONDS
-
-        wait_for("an idle store", still, IDLE_SECONDS)
+        self.mount.wait_still(STILL_SECONDS, IDLE_SECONDS)
 
     def check(self) -> None:
         """Every version, by what it has that is new in its save."""
