@@ -15,7 +15,7 @@ import time
 import disks
 from mounts import Mount, MountError
 from powercut_log import WRITE, DiskLog, Images
-from powercut_rules import Rules, VersionRules
+from powercut_rules import BesideRules, Rules, VersionRules
 
 SHOWN_MAX = 8
 
@@ -25,6 +25,7 @@ class Check:
         self.args, self.work, self.recording = args, args.work, recording
         self.rules = [(folder, Rules(ops)) for folder, ops in recording["ops"].items()]
         self.versions = VersionRules(recording["ops"]["run"])
+        self.beside = BesideRules(recording["ops"]["run"])
         self.at_risk, self.slowest = 0, 0.0
 
     def cut(self, images: Images, position: int, torn: random.Random | None) -> list[str]:
@@ -71,6 +72,7 @@ class Check:
             found += rules.problems(root, folder, position)
         if self.args.binary:
             found += self.versions.problems(root / "run", position)
+            found += self.beside.problems(root, position)
         return found + writes_again(root / "after.bin")
 
 

@@ -4,7 +4,8 @@ Answered and synced before the cut: exactly so. Begun before the cut: done or no
 after it: not there. A file that was renamed over another is whole, one or the other, synced or not. In a file that was
 never synced each sector holds what was written there, or zeros. Nothing else is anywhere.
 
-What was shown as a version is there, with the same bytes; what is shown as complete holds whole files only.
+What was shown as a version is there, with the same bytes; what is shown as complete holds whole files only. A version that
+was brought back beside the run is there, whole, once that was answered; before, it is whole or not there.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ import pathlib
 
 from crash_model import walk
 from powercut_log import SECTOR
-from powercut_workload import APPEND, PATCH, Op, digest_of, state_of, versions
+from powercut_workload import APPEND, BESIDE, PATCH, Op, digest_of, state_of, versions
 
 ABSENT, FOLDER = "nothing", "a folder"
 
@@ -193,6 +194,27 @@ class VersionRules:
                 found.append(f"version {number} ({'good' if good else 'incomplete'}): {path} has {len(got)} bytes "
                              "that were never saved so")
         return found
+
+
+class BesideRules:
+    """The folders that versions of the run were brought back to."""
+
+    def __init__(self, ops: list[Op]):
+        self.made = {op.name: op for op in ops if op.kind == "beside"}
+        self.removed = {op.name: op.begin for op in ops if op.kind == "removed"}
+
+    def problems(self, root: pathlib.Path, cut: int) -> list[str]:
+        found = []
+        there = {path.name for path in root.glob(f"{BESIDE}*")}
+        for name, op in self.made.items():
+            if self.removed.get(name, cut) < cut:
+                continue
+            answered = op.end is not None and op.end <= cut
+            if name in there and (op.begin >= cut or digest_of(root / name) != op.seen):
+                found.append(f"{name}: not what was brought back there")
+            elif answered and name not in there:
+                found.append(f"{name}: was brought back, is gone")
+        return found + [f"{name}: was never made" for name in sorted(there - self.made.keys())]
 
 
 def is_good(run: pathlib.Path, number: str) -> bool:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import threading
 
@@ -19,6 +20,8 @@ from history_crash import checkpoint
 from mounts import LIMIT_SECONDS
 
 APPEND, PATCH = "saves/append.log", "saves/patched.bin"
+# Folders beside the run that versions are brought back to.
+BESIDE = "beside-"
 PATCH_BYTES = 1 << 20
 # Between two steps, so that the disk of the test is not full before its time is over.
 PAUSE_SECONDS = 0.005
@@ -27,7 +30,10 @@ SIZES = (100, 9_000, 70_000, 400_000, 1_500_000)
 
 @dataclasses.dataclass
 class Op:
-    """kind: create, replace, patch, append, unlink, mkdir, rmdir, sync_dir, list. synced: durable once answered."""
+    """kind: create, replace, patch, append, unlink, mkdir, rmdir, sync_dir, list, beside, removed. synced: durable once answered.
+
+    `seen` of a list are the files of each version, of `beside` those that a version was brought back to in `name`.
+    """
 
     kind: str
     name: str
@@ -229,11 +235,13 @@ class Trainer(Worker):
         self.do("rmdir", folder, lambda op: os.rmdir(self.root / op.name))
 
     def look(self) -> None:
-        """Lists the versions and reads what is new; now and then makes one by hand, or gives space back."""
+        """Lists the versions and reads what is new; now and then makes one, brings one back, or gives space back."""
         if self.rng.random() < 0.2:
             self.command("snapshot", self.root / "run")
         if self.rng.random() < 0.2:
             self.command("gc", self.root)
+        if self.rng.random() < 0.3:
+            self.bring_back()
 
         def work(op: Op) -> None:
             known = {number for earlier in self.ops for number, files in (earlier.seen or {}).items() if files}
@@ -244,8 +252,33 @@ class Trainer(Worker):
 
         self.do("list", "run", work)
 
-    def command(self, *words) -> None:
-        subprocess.run([self.binary, *map(str, words)], check=True, timeout=LIMIT_SECONDS, stdout=subprocess.DEVNULL)
+    def bring_back(self) -> None:
+        """The newest whole version beside the run, and one file of it in place of what the run has now."""
+        latest = self.root / "run/.snapshots/latest"
+        number = os.readlink(latest) if latest.is_symlink() else None
+        files = digest_of(latest.parent / number) if number else None
+        if not files or "last.npy" not in files:
+            return
+        how = self.rng.choice((("clone",), ("restore", "--to")))
+        name = f"{BESIDE}{len(self.ops)}"
+
+        def beside(op: Op) -> None:
+            self.command(how[0], number, *how[1:], self.root / op.name, cwd=self.root / "run")
+
+        self.do("beside", name, beside, synced=True, seen=files)
+        saved = (op for op in self.ops if op.kind == "replace" and op.name == "run/last.npy")
+        same = [op for op in saved if hashlib.sha256(op.data()).hexdigest() == files["last.npy"]]
+        if same:
+            back = ("restore", number, self.root / "run", "--only", "last.npy")
+            self.do("replace", "run/last.npy", lambda op: self.command(*back), synced=True,
+                    gen=same[0].gen, size=same[0].size)
+        for old in [op.name for op in self.ops if op.kind == "beside"][:-1]:
+            if (self.root / old).exists():
+                self.do("removed", old, lambda op: shutil.rmtree(self.root / op.name))
+
+    def command(self, *words, cwd: pathlib.Path | None = None) -> None:
+        subprocess.run([self.binary, *map(str, words)], check=True, timeout=LIMIT_SECONDS, stdout=subprocess.DEVNULL,
+                       cwd=cwd)
 
 
 def versions(run: pathlib.Path) -> list[str]:
