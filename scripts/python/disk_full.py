@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 import struct
+import subprocess
 import time
 
 from disk_bed import Bed, check, fails, put, same
@@ -83,7 +84,55 @@ def filled_by_another(bed: Bed) -> None:
     bed.mounts.unmount()
 
 
+def command(bed: Bed, *words) -> str | None:
+    """What ckptfs says when it fails, one line; `None` when it does what it is told."""
+    done = subprocess.run([bed.binary, *map(str, words)], capture_output=True, text=True, timeout=60, check=False,
+                          stdin=subprocess.DEVNULL)
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.strip().splitlines()
+    check(len(lines) == 1, f"{words[0]} says {lines}")
+    return lines[0]
+
+
+def brought_back_when_full(bed: Bed) -> None:
+    """Restore, clone and import on a full disk: done whole, or refused in a line and nothing is changed."""
+    mount = bed.mount("settle=100ms,hot_cache=0")
+    run = mount / "run"
+    run.mkdir()
+    saved = [os.urandom(4 * MIB) for _ in range(3)]
+    for number, data in enumerate(saved, 1):
+        put(run / "model.bin", data)
+        check(command(bed, "snapshot", run) is None, f"version {number}")
+    outside = bed.work / "outside"
+    outside.mkdir()
+    put(outside / "model.bin", os.urandom(8 * MIB))
+    bed.sealed()
+    fill(bed.disk / "filler")
+    now = saved[2]
+    for number in (1, 2):
+        words = command(bed, "restore", f"{number}", run)
+        now = now if words else saved[number - 1]
+        same(run / "model.bin", now)
+    if command(bed, "clone", "1", mount / "copy", run) is None:
+        same(mount / "copy/model.bin", saved[0])
+    else:
+        check(not (mount / "copy").exists(), "half a clone")
+    check(command(bed, "import", outside, mount / "imported") is not None, "8 MiB came in where there is no byte")
+    check(not (mount / "imported/model.bin").exists(), "an import that was refused left a file")
+    same(run / "model.bin", now)
+    (bed.disk / "filler").unlink()
+    check(command(bed, "restore", "1", run) is None, "a restore once there is space")
+    same(run / "model.bin", saved[0])
+    check(command(bed, "import", outside, mount / "imported") is None, "an import once there is space")
+    same(mount / "imported/model.bin", (outside / "model.bin").read_bytes())
+    check(bed.mounts.status()["health"] == "ok", "health once there is space")
+    bed.mounts.unmount()
+    check(command(bed, "check", "--read-data", bed.store) is None, "check finds something")
+
+
 FULL_CASES = [
+    *((f"brought-back-{kind}", kind, 400, "defaults", brought_back_when_full) for kind in ("ext4", "xfs")),
     *((f"filled-by-another-{kind}", kind, 400, "defaults", filled_by_another) for kind in ("ext4", "xfs")),
     *((f"trains-for-ever-{kind}", kind, 2048, "defaults", trains_for_ever) for kind in ("ext4", "xfs")),
 ]

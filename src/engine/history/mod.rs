@@ -142,6 +142,8 @@ struct Queue {
     working: bool,
     /// How many wait for versions to be made.
     waiters: usize,
+    /// How often the oldest moment could not be made a version since the mount, and the errno of the last time.
+    failures: (u64, i32),
     /// Nothing is begun any more.
     stopped: bool,
 }

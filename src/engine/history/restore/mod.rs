@@ -3,8 +3,7 @@
 //! Order in place: what is to change is planned; every chunk of it is read and held against its hash; the state before
 //! becomes a version; it is planned again, for nobody was kept from saving meanwhile; then each file is replaced by one
 //! record (`apply`). What is damaged is found before anything has changed. Beside: the tree is made under a temporary name,
-//! then renamed. The version is held until all is done, so no collection takes what it alone names. Names are durable
-//! before the answer.
+//! then renamed. The version is held until all is done, so no collection takes what it alone names.
 
 mod apply;
 mod plan;
@@ -119,7 +118,6 @@ impl Engine {
             let Plan { steps, changes, links, bytes, .. } = plan;
             monitor.begin("putting files back", 0);
             self.apply(dir, steps, links)?;
-            self.sync_names()?;
             return Ok(Restored { changes, bytes, before, damaged: Vec::new() });
         }
         Err(Error::Refused("the run changes all the time; stop what writes there and try again".into()))
@@ -155,7 +153,6 @@ impl Engine {
             }
             monitor.begin("putting files", 0);
             self.make_beside(&top, std::mem::take(&mut plan.steps), (parent, name))?;
-            self.sync_names()?;
         }
         Ok(Restored { changes: plan.changes, bytes: plan.bytes, before: None, damaged: Vec::new() })
     }
