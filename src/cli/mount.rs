@@ -50,6 +50,12 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Stay, and write messages to stderr"),
         )
+        .arg(
+            Arg::new("mkdir")
+                .long("mkdir")
+                .action(ArgAction::SetTrue)
+                .help("Make MOUNTPOINT if it is not there, after a dead mount on it was cleaned. While nothing is mounted, only its owner may look into it"),
+        )
         .arg(Arg::new("detached").long("detached").action(ArgAction::SetTrue).hide(true))
         .args(options::args())
 }
@@ -93,6 +99,9 @@ fn plan(matches: &ArgMatches) -> Outcome<Plan> {
     let options = options::gather(matches, &layout.config())?;
     preflight::clean_dead(&mountpoint)?;
     lock::refuse_mounted(&layout.lock())?;
+    if matches.get_flag("mkdir") {
+        preflight::make_mountpoint(&mountpoint)?;
+    }
     preflight::mountpoint(&mountpoint, &store, options.nonempty)?;
     preflight::hot_folder(&locate::resolve(&options.hot_folder(&store)), &mountpoint)?;
     preflight::machine(&Machine::here(), &preflight::Places::here(), &options)?;

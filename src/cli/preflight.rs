@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::base::machine::Machine;
@@ -48,12 +49,25 @@ pub(super) fn clean_dead(mountpoint: &Path) -> Result<()> {
     refuse(format!("{} stays dead after {DEAD_MAX} unmounts; try: umount -l {0}", mountpoint.display()))
 }
 
+/// Makes the mountpoint if it is missing.
+///
+/// Only its owner may look into it: while nothing is mounted there, a trainer gets an error rather than an empty folder,
+/// which it would take for a run without checkpoints.
+pub(super) fn make_mountpoint(mountpoint: &Path) -> Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(mountpoint) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error).context("make", mountpoint),
+        _ => Ok(()),
+    }
+}
+
 /// Judges the mountpoint. Both paths are absolute and resolved.
 pub(super) fn mountpoint(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<()> {
     let at = mountpoint.display();
     let meta = match fs::metadata(mountpoint) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return refuse(format!("mountpoint {at} does not exist; make it: mkdir -p {at}"));
+            return refuse(format!(
+                "mountpoint {at} does not exist; make it: mkdir -p {at}, or give --mkdir"
+            ));
         }
         meta => meta.context("look at", mountpoint)?,
     };

@@ -68,6 +68,7 @@ pub(super) fn command() -> Command {
         .arg(Arg::new("path").value_name("PATH").value_parser(clap::value_parser!(PathBuf)).help("A mountpoint, a path in it, or a store"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON: an object for PATH, an array without it; one a line"))
         .arg(Arg::new("prometheus").long("prometheus").action(ArgAction::SetTrue).conflicts_with_all(["json", "watch"]).help("Print metrics as Prometheus reads them, for node_exporter's textfile collector"))
+        .arg(Arg::new("check").long("check").action(ArgAction::SetTrue).conflicts_with_all(["json", "prometheus", "watch"]).help("Print nothing and succeed if it is mounted, its daemon answers and the store takes writes; else fail with one line that says why: for health checks. Without PATH, of all mounts, of which there must be one"))
         .arg(Arg::new("watch").long("watch").action(ArgAction::SetTrue).help("Print again every second, until interrupted"))
 }
 
@@ -119,12 +120,16 @@ const EXAMPLES: &str = "\
 Examples:
   ckptfs status
   ckptfs status /mnt/runs --watch
+  ckptfs status /mnt/runs --check || echo the mount needs somebody
   ckptfs status /mnt/runs --json | jq .sealing.lag_seconds
   ckptfs status --prometheus | sponge /var/lib/node_exporter/ckptfs.prom";
 
 pub(super) fn run(matches: &ArgMatches) -> Outcome {
     let path = matches.get_one::<PathBuf>("path").map(PathBuf::as_path);
     let (json, watch) = (matches.get_flag("json"), matches.get_flag("watch"));
+    if matches.get_flag("check") {
+        return check(&reports(path)?);
+    }
     if matches.get_flag("prometheus") {
         return print(&prometheus::render(&reports(path)?));
     }
@@ -148,6 +153,26 @@ fn reports(path: Option<&Path>) -> Outcome<Vec<Report>> {
         None => locate::all()?,
     };
     located.into_iter().map(look).collect()
+}
+
+/// Fails with what is wrong with the first that is not well.
+fn check(reports: &[Report]) -> Outcome {
+    if reports.is_empty() {
+        return Err(Failure::Failed("nothing is mounted here".into()));
+    }
+    reports.iter().find_map(illness).map_or(Ok(()), |why| Err(Failure::Failed(why)))
+}
+
+fn illness(report: &Report) -> Option<String> {
+    match report {
+        Report::Mounted(status) if status.health == "ok" => None,
+        Report::Mounted(status) => Some(format!("{}: {}", status.mountpoint, status.health)),
+        Report::Unreachable { mountpoint, why, .. } => Some(format!("{mountpoint} does not answer: {why}")),
+        Report::Dead { mountpoint, .. } => {
+            Some(format!("{mountpoint} is dead: its daemon was killed; mount the store again"))
+        }
+        Report::Unmounted(unmounted) => Some(format!("{} is not mounted", unmounted.store)),
+    }
 }
 
 fn render(path: Option<&Path>, json: bool) -> Outcome<String> {

@@ -8,10 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use fuser::{Config, MountOption, SessionACL};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
 use super::session::MountSpec;
-use crate::base::{IoContext, Result};
+use crate::base::machine::Machine;
+use crate::base::{Error, IoContext, Result};
 
 /// The type that the mount table shows.
 const TYPE: &str = "fuse.ckptfs";
@@ -46,9 +48,19 @@ pub(super) fn direct(spec: &MountSpec) -> Result<Option<OwnedFd>> {
         .context("mount at", &spec.mountpoint)?;
     match mount(spec.name.as_str(), &spec.mountpoint, TYPE, flags, Some(options.as_c_str())) {
         Ok(()) => Ok(Some(fuse.into())),
-        Err(rustix::io::Errno::PERM) => Ok(None),
+        Err(Errno::PERM) if !Machine::here().sys_admin => Ok(None),
+        Err(error @ (Errno::PERM | Errno::ACCESS)) => Err(forbidden(error, &spec.mountpoint)),
         Err(error) => Err(error).context("mount at", &spec.mountpoint),
     }
+}
+
+/// The privilege is there and the kernel refuses all the same: a policy above it does, and only its owner can change that.
+fn forbidden(error: Errno, mountpoint: &Path) -> Error {
+    Error::Refused(format!(
+        "mounting at {} is forbidden here although CAP_SYS_ADMIN is there ({error}): by AppArmor, SELinux or a seccomp \
+         profile; start the container with: --security-opt apparmor=unconfined (SELinux: --security-opt label=disable)",
+        mountpoint.display()
+    ))
 }
 
 /// What fuser needs to know; the mount options are for fusermount3.

@@ -119,7 +119,7 @@ impl Mounted {
         let config = mount::config(spec);
         let session = match mount::direct(spec)? {
             Some(device) => Session::from_fd(filesystem, device, config.acl, config),
-            None => Session::new(filesystem, &spec.mountpoint, &config),
+            None => Session::new(filesystem, &spec.mountpoint, &config).map_err(one_line),
         };
         let mut session = session.context("mount at", &spec.mountpoint)?;
         let unmounter = Unmounter {
@@ -154,6 +154,14 @@ impl Mounted {
         let mountpoint = &self.unmounter.mountpoint;
         raise_read_ahead(mountpoint);
         self.session.run().context("serve", mountpoint)
+    }
+}
+
+/// What fusermount3 says comes with its line break.
+fn one_line(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(_) => error,
+        None => io::Error::new(error.kind(), error.to_string().trim_end().to_owned()),
     }
 }
 

@@ -52,6 +52,48 @@ fn a_dead_mountpoint_is_cleaned_by_unmount_and_by_mount() {
 }
 
 #[test]
+fn a_health_check_fails_with_one_line_unless_a_daemon_answers() {
+    let mount = Mount::new("on");
+    let check = |path: &std::path::Path| {
+        let done = ckptfs(&["status", "--check", path.to_str().unwrap()]);
+        assert!(done.stdout.is_empty());
+        (done.status.code().unwrap(), said(&done))
+    };
+    assert_eq!(check(&mount.root()), (0, String::new()));
+    assert_eq!(check(&mount.store()), (0, String::new()));
+    mount.kill();
+    let (code, text) = check(&mount.root());
+    assert!(code == 1 && text.contains("killed") && text.lines().count() == 1, "{code} {text}");
+    assert!(mount.unmount().status.success());
+    let (code, text) = check(&mount.store());
+    assert!(code == 1 && text.contains("not mounted") && text.lines().count() == 1, "{code} {text}");
+}
+
+#[test]
+fn mkdir_makes_the_mountpoint_and_leaves_a_dead_one_to_be_cleaned() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (store, at) = (path("store"), path("mnt"));
+    let call = |args: &[&str]| {
+        let done = ckptfs(args);
+        assert!(done.status.success(), "{args:?}: {}", said(&done));
+        done.stdout
+    };
+    call(&["mount", "--mkdir", &store, &at]);
+    let status: serde_json::Value = serde_json::from_slice(&call(&["status", "--json", &at])).unwrap();
+    let pid = i32::try_from(status["pid"].as_i64().unwrap()).unwrap();
+    // SAFETY: plain integers; the process is the daemon that this test started.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+    eventually("the daemon ends", || !is_running(pid));
+    assert!(fs::metadata(&at).is_err(), "a dead mount answers");
+    call(&["mount", "--mkdir", &store, &at]);
+    call(&["unmount", &at]);
+    assert!(fs::read_dir(&at).unwrap().next().is_none());
+    // What a trainer sees while nothing is mounted is no empty folder.
+    assert_eq!(as_nobody(|| fs::read_dir(&at).map(drop)).unwrap_err().raw_os_error(), Some(libc::EACCES));
+}
+
+#[test]
 fn sigterm_ends_the_daemon_in_time_with_files_open_and_nothing_is_lost() {
     both(|mount| {
         let mut open = File::create(mount.path("open")).unwrap();
