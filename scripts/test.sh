@@ -3,7 +3,7 @@
 #
 #   sudo ./scripts/test.sh [--all] [--no-install]
 #
-#   --all         longer runs of the POSIX and crash tiers, the slow limits, what things cost, a minute of each fuzz target, and the container
+#   --all         longer runs of the POSIX and crash tiers, the slow limits, what things cost, a minute of each fuzz target; containers in full
 #   --no-install  says what is missing instead of installing it
 #
 # All tiers run, whatever fails before; the table at the end has each with its seconds. A tier that cannot run here
@@ -106,9 +106,14 @@ tier_costs() {
 
 tier_fuzz() { scripts/fuzz.sh --seconds 60; }
 
+# What a container may and may not do; with --all the image compiles the program, and the Rust tests run in it too.
 tier_container() {
+    need_fuse
     need_root "a container engine is started"
-    scripts/docker-test.sh
+    local options=()
+    [ "$ALL" = yes ] || options+=(--quick)
+    [ "$INSTALL" = yes ] || options+=(--no-install)
+    scripts/docker-test.sh "${options[@]}"
 }
 
 summary() {
@@ -145,11 +150,11 @@ main() {
     tier browser tier_browser
     tier posix tier_posix
     tier crash tier_crash
+    tier container tier_container
     if [ "$ALL" = yes ]; then
         tier limits tier_limits
         tier costs tier_costs
         tier fuzz tier_fuzz
-        tier container tier_container
     fi
     summary
     [ "$FAILED" = 0 ] || die "$FAILED of ${#NAMES[@]} tiers failed"
