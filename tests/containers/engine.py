@@ -53,7 +53,8 @@ def eventually(what: str, holds: Callable[[], bool]) -> None:
 def userland() -> list[str]:
     """Flags that give a container this machine's programs and Python packages, read-only: what was compiled and
     installed here runs there as it is. /usr/local stays the image's, with the ckptfs that is tested."""
-    flags = ["-e", "PYTHONPATH=/opt/packages", "-v", f"{sys.base_prefix}:/opt/python:ro"]
+    # A Python with a shared library of its own looks for it where it was installed.
+    flags = ["-e", "PYTHONPATH=/opt/packages", "-e", "LD_LIBRARY_PATH=/opt/python/lib", "-v", f"{sys.base_prefix}:/opt/python:ro"]
     packages = next(Path(sys.prefix).resolve().glob("lib/python*/site-packages"))
     flags += ["-v", f"{packages}:/opt/packages:ro", "-v", f"{REPOSITORY}:{REPOSITORY}:ro"]
     for folder in ("bin", "sbin", "lib", "lib64", "share"):

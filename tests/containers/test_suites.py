@@ -17,7 +17,7 @@ def run(ground: Ground, flags: list[str], command: list[str]) -> str:
     container = ground.container([*flags, "--entrypoint", command[0]], command[1:])
     container.start()
     code = docker("wait", container.id, seconds=LONG_SECONDS).stdout.strip()
-    assert code == "0", f"{command}: exit {code}: {container.said()[-6000:]}"
+    assert code == "0", f"{command}: exit {code}: {container.said()[:12000]}"
     return container.said()
 
 
