@@ -48,7 +48,7 @@ need_root() {
 
 tier_setup() {
     need_rust
-    need_packages gcc libc6-dev fuse3 bindfs attr acl e2fsprogs util-linux python3 python3-venv rsync shellcheck chromium
+    need_packages gcc libc6-dev fuse3 bindfs attr acl e2fsprogs util-linux python3 python3-venv rsync git shellcheck chromium
     need_python test
 }
 

@@ -8,7 +8,10 @@ import pytest
 # Before TensorFlow: loaded after it, what torch.optim imports lazily (triton) crashes the interpreter.
 import torch._dynamo  # noqa: F401
 
+from listing import Listing
 from mount import Mount
+
+LISTING = Listing()
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +34,15 @@ def pytest_collection_finish() -> None:
     """Takes what the frameworks have loaded out of garbage collection, which the tests ask for often."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_runtest_logreport(report) -> None:
+    """Notes what became of the writers."""
+    LISTING.add(report)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """The list of writers."""
+    if lines := LISTING.lines():
+        terminalreporter.section("writers")
+        terminalreporter.write("\n".join([*lines, ""]))

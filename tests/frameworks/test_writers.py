@@ -17,8 +17,9 @@ SEALED_FROM_BYTES = 1 << 20
 
 
 @pytest.fixture(params=WRITERS, ids=lambda writer: writer.name)
-def writer(request):
+def writer(request, record_property):
     """One way of saving."""
+    record_property("writer", request.param.name)
     return request.param
 
 

@@ -8,6 +8,7 @@
 //! Lock order: an inode's state, then `beginning`, then `runs`, then the naming lock; `bursts` and `queue` are never held
 //! while another is taken.
 
+mod blank;
 mod borders;
 pub mod browse;
 pub mod build;
