@@ -7,8 +7,8 @@ from acceptance import Course, Trained, take
 WRITERS = [
     Trained("dcp", "train_torch", "dcp", ("torch",), ("step_*", 2), ranks=2),
     Trained("dcp-async", "train_torch", "dcp", ("torch",), ("step_*", 2), ranks=2),
-    Trained("ddp", "train_torch", "ddp", ("torch",), ("global_step*", 2), ranks=2),
-    Trained("deepspeed", "train_torch", "deepspeed", ("deepspeed",), ("global_step*", 2), ranks=2),
+    Trained("ddp", "train_torch", "ddp", ("torch",), ("global_step*", 2), ranks=2, unmarked=True),
+    Trained("deepspeed", "train_torch", "deepspeed", ("deepspeed",), ("global_step*", 2), ranks=2, unmarked=True),
     Trained("hf-trainer", "train_hf", "hf_trainer", ("transformers",), ("checkpoint-*", 2)),
     Trained("save-pretrained", "train_hf", "save_pretrained", ("transformers", "safetensors"), ("*.index.json", 1), quiet=True),
     Trained("peft", "train_hf", "peft", ("peft",), ("step-*", 2), unmarked=True),

@@ -123,7 +123,8 @@ def train_peft(job: Job) -> None:
         job.saving(number, of_adapter(peft.get_peft_model_state_dict(model), optimizer.state_dict()))
         model.save_pretrained(job.folder / f"step-{number}")
         torch.save(optimizer.state_dict(), job.folder / f"step-{number}" / "optimizer.pt")
-        shutil.rmtree(job.folder / f"step-{number - KEEP}", ignore_errors=True)
+        for old in range(1, number - KEEP + 1):
+            shutil.rmtree(job.folder / f"step-{old}", ignore_errors=True)
         job.saved(number)
 
 

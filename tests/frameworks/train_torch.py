@@ -48,8 +48,9 @@ def whole(state: dict) -> dict:
 
 
 def remove_old(folder: Path, pattern: str, number: int) -> None:
-    """What a training script does about old checkpoints: the one that falls out is removed."""
-    shutil.rmtree(folder / pattern.format(number - KEEP), ignore_errors=True)
+    """What a training script does about old checkpoints: those that fall out are removed, also what a kill has left of them."""
+    for old in range(1, number - KEEP + 1):
+        shutil.rmtree(folder / pattern.format(old), ignore_errors=True)
 
 
 def fsdp(job: Job, save) -> None:
@@ -172,8 +173,8 @@ def of_rank(rank: int, state: dict) -> Digests:
 
 def load_ddp(folder: Path, number: int) -> Digests:
     found: Digests = {}
-    for rank in range(2):
-        found |= of_rank(rank, torch.load(folder / f"global_step{number}" / f"rank_{rank:02}.pt", mmap=True))
+    for path in (folder / f"global_step{number}").glob("rank_*.pt"):
+        found |= of_rank(int(path.stem[-2:]), torch.load(path, mmap=True))
     return found
 
 
@@ -219,16 +220,20 @@ def train_deepspeed(job: Job) -> None:
 
 def deepspeed_digests(weights: dict, optimizer: dict, rank: int) -> Digests:
     """The weights in bfloat16, and the part of the float32 copies and moments that a process has."""
+    return digests(weights, "module") | parts_of(optimizer, rank)
+
+
+def parts_of(optimizer: dict, rank: int) -> Digests:
     parts = {name: optimizer[name] for name in ("single_partition_of_fp32_groups", "base_optimizer_state")}
-    return digests(weights, "module") | digests(parts, f"rank {rank}")
+    return digests(parts, f"rank {rank}")
 
 
 def load_deepspeed(folder: Path, number: int) -> Digests:
     found: Digests = {}
     step = folder / f"global_step{number}"
-    weights = torch.load(step / "mp_rank_00_model_states.pt", weights_only=False)["module"]
-    for rank in range(2):
-        path = step / f"bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt"
-        optimizer = torch.load(path, weights_only=False)["optimizer_state_dict"]
-        found |= deepspeed_digests(weights, optimizer, rank)
+    for path in step.glob("mp_rank_00_model_states.pt"):
+        found |= digests(torch.load(path, weights_only=False)["module"], "module")
+    for path in step.glob("bf16_zero_pp_rank_*_mp_rank_00_optim_states.pt"):
+        rank = int(path.name.removeprefix("bf16_zero_pp_rank_").split("_")[0])
+        found |= parts_of(torch.load(path, weights_only=False)["optimizer_state_dict"], rank)
     return found

@@ -11,13 +11,19 @@ use crate::base::Result;
 use crate::catalog::keys::Ino;
 use crate::formats::Siblings;
 
-/// In the folder of the weights: what transformers, PEFT and Keras' BackupAndRestore read first.
+/// In the folder of the weights: what transformers, PEFT, Accelerate and Keras' BackupAndRestore read with them. An ending
+/// such as `.bin` alone would say too little.
 const BESIDE: &[&[u8]] = &[
     b"config.json",
     b"adapter_config.json",
     b"model.safetensors.index.json",
     b"pytorch_model.bin.index.json",
     b"training_metadata.json",
+    b"pytorch_model.bin",
+    b"adapter_model.bin",
+    b"optimizer.bin",
+    b"scheduler.bin",
+    b"random_states_0.pkl",
 ];
 /// In that folder or the one above it: which checkpoint is the newest, for DeepSpeed, Megatron and TensorFlow.
 const POINTERS: &[&[u8]] = &[b"latest", b"latest_checkpointed_iteration.txt", b"checkpoint"];
@@ -73,9 +79,13 @@ mod tests {
         assert!(world.versions(run).last().is_some_and(|version| version.complete));
         world.save(run, "model.npy", &npy(2, 100));
         world.save(run, "config.json", b"");
+        world.save(run, "optimizer.bin", b"");
         world.save(run, "events.log", b"");
         let version = world.versions(run).pop().unwrap();
-        assert_eq!((version.complete, version.why), (false, vec!["config.json: is empty".to_owned()]));
+        assert_eq!(
+            (version.complete, version.why),
+            (false, vec!["config.json: is empty".to_owned(), "optimizer.bin: is empty".to_owned()])
+        );
     }
 
     #[test]
