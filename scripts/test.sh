@@ -3,7 +3,7 @@
 #
 #   sudo ./scripts/test.sh [--all] [--no-install]
 #
-#   --all         longer runs of the POSIX and crash tiers, the slow limits, what things cost, a minute of each fuzz target; containers in full
+#   --all         the trainings of all writers, longer runs of the POSIX and crash tiers, the slow limits, what things cost, a minute of each fuzz target; containers in full
 #   --no-install  says what is missing instead of installing it
 #
 # All tiers run, whatever fails before; the table at the end has each with its seconds. A tier that cannot run here
@@ -62,14 +62,16 @@ tier_unit() { cargo test --locked --no-fail-fast; }
 
 tier_build() { build_program; }
 
+# With --all each writer is trained, killed in a save and resumed too (test_acceptance*).
 tier_frameworks() {
-    local work
+    local work trainings=(--ignore-glob='*/test_acceptance*')
+    [ "$ALL" = no ] || trainings=()
     need_fuse
     need_root "passthrough needs CAP_SYS_ADMIN"
     work=${CKPTFS_TEST_DIR:-$LOGS}
     mkdir -p "$work"
     work=$(mktemp -d "$work/frameworks.XXXXXX")
-    CKPTFS_BIN=$CKPTFS "$PYTHON" -m pytest tests/frameworks --basetemp="$work/tests" --durations=5 ||
+    CKPTFS_BIN=$CKPTFS "$PYTHON" -m pytest tests/frameworks "${trainings[@]}" --basetemp="$work/tests" --durations=5 ||
         die "a framework does not find what it has saved; the stores are kept in $work"
     rm -r "$work"
 }
