@@ -216,16 +216,12 @@ impl Meta {
         }
     }
 
-    /// Makes everything durable, brings the catalog up to date and records that the store was closed. On a full disk the
-    /// catalog stays behind, and the next open carries down what is in the journal.
+    /// Makes everything durable, brings the catalog up to date and records that the store was closed.
     pub fn close(&self) -> Result<()> {
         self.stop();
         let shared = &self.shared;
         shared.journal.sync()?;
         while let Some(frozen) = shared.overlay.freeze() {
-            if !shared.has_room_for(&frozen) {
-                return Ok(());
-            }
             shared.checked(shared.write_down(&frozen))?;
         }
         fault::reached(Point::CatalogCarried);

@@ -69,19 +69,17 @@ impl Engine {
             let failed = match made {
                 Ok(made) => {
                     self.made(&snapshot, made);
-                    None
+                    false
                 }
+                Err(Error::Errno(libc::EINTR)) => true,
                 Err(error) => {
-                    if !matches!(error, Error::Errno(libc::EINTR)) {
-                        self.report(&error, "make a version");
-                    }
-                    Some(error.errno())
+                    self.report(&error, "make a version");
+                    true
                 }
             };
             let mut queue = self.history.queue.lock();
             queue.working = false;
-            if let Some(errno) = failed {
-                queue.failures = (queue.failures.0 + 1, errno);
+            if failed {
                 self.history.building.notify_all();
                 if !queue.stopped {
                     self.history.building.wait_for(&mut queue, FAILED);
