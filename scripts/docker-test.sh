@@ -37,7 +37,6 @@ cleanup() {
     exit "$status"
 }
 
-
 run_flags() {
     printf '%s\n' --device /dev/fuse --cap-add SYS_ADMIN --network none
     [ ! -e /sys/kernel/security/apparmor ] || printf '%s\n' --security-opt apparmor=unconfined

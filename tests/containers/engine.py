@@ -20,6 +20,7 @@ PYTHON = f"/opt/python/bin/python{sys.version_info.major}.{sys.version_info.mino
 # What the system says of a mount whose daemon is gone (ENOTCONN).
 GONE = "Transport endpoint is not connected"
 REPOSITORY = Path(__file__).resolve().parents[2]
+TRAINER = str(REPOSITORY / "tests/containers/trainer.py")
 
 # All that mounting needs. Where AppArmor is on, its profile for containers forbids mount(2).
 MOUNTING = ["--device", "/dev/fuse", "--cap-add", "SYS_ADMIN"]
@@ -90,10 +91,6 @@ class Container:
     def told(self, *command: str) -> str:
         """What a command in it printed; it must succeed."""
         return told("exec", self.id, *command)
-
-    def launch(self, *command: str) -> None:
-        """Starts a command in it and does not wait."""
-        told("exec", "--detach", self.id, *command)
 
     def ended(self) -> int:
         """Waits for its end; the exit code."""

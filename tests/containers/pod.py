@@ -7,9 +7,8 @@ Only what the manifests of docs/kubernetes use is known. Anything else fails, so
 import time
 from pathlib import Path
 
-from engine import MOUNTING, PYTHON, REPOSITORY, Container, Ground, shown, told, userland
+from engine import MOUNTING, PYTHON, TRAINER, Container, Ground, shown, userland
 
-TRAINER = str(REPOSITORY / "tests/containers/trainer.py")
 # What stands for the user's own program in the manifests.
 TRAINING = ["python", "train.py", "--output"]
 STEPS = "2"
@@ -57,14 +56,12 @@ class Pod:
         self.ground, self.spec = node.ground, spec
         self.places = {volume["name"]: node.place(volume) for volume in spec["volumes"]}
         self.started: list[tuple[dict, Container]] = []
-        self.sidecars: list[Container] = []
 
     def start(self) -> None:
         """Starts all of it."""
         for one in self.spec.get("initContainers", []):
             container = self.launch(one)
             if one.get("restartPolicy") == "Always":
-                self.sidecars.append(container)
                 probed(one["startupProbe"], container)
             else:
                 assert container.ended() == 0, f"{one['name']}: {container.said()}"
@@ -131,7 +128,6 @@ def probed(probe: dict, container: Container) -> None:
     for _ in range(probe["failureThreshold"]):
         if container.run(*probe["exec"]["command"]).returncode == 0:
             return
-        running = told("inspect", "--format", "{{.State.Running}}", container.id)
-        assert running == "true", f"the container ended: {container.said()}"
+        assert container.state("{{.State.Running}}") == "true", f"the container ended: {container.said()}"
         time.sleep(min(probe["periodSeconds"], 0.2))
     raise AssertionError(f"the startup probe never succeeds: {container.said()}")

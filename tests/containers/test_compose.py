@@ -5,9 +5,19 @@ from pathlib import Path
 
 import yaml
 
-from engine import MOUNTING, POWERLESS, PYTHON, REPOSITORY, TRAINER_UID, Ground, eventually, shown, userland
+from engine import (
+    MOUNTING,
+    POWERLESS,
+    PYTHON,
+    REPOSITORY,
+    TRAINER,
+    TRAINER_UID,
+    Ground,
+    eventually,
+    shown,
+    userland,
+)
 
-TRAINER = str(REPOSITORY / "tests/containers/trainer.py")
 OFTEN = ["--health-interval", "300ms"]
 
 

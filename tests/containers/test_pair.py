@@ -11,7 +11,7 @@ from engine import (
     MOUNTING,
     POWERLESS,
     PYTHON,
-    REPOSITORY,
+    TRAINER,
     TRAINER_UID,
     Container,
     Ground,
@@ -21,7 +21,6 @@ from engine import (
     userland,
 )
 
-TRAINER = str(REPOSITORY / "tests/containers/trainer.py")
 RUN = "/shared/checkpoints/run"
 STOP_SECONDS = 15
 

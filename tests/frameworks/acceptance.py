@@ -115,9 +115,9 @@ class Course:
 
     def load(self, name: str, wanted: list[tuple[int, Path, dict]]) -> list[dict]:
         """What the framework finds in versions: for each the number of the save to look for, and the directory."""
-        job = Job(self.folder, self.work / name, 0)
-        job.notes.mkdir()
-        with Trainers("acceptance", "load", LoadJob(**vars(job), wanted=[(number, path) for number, path, _ in wanted], writer=self.writer)) as loading:
+        places = [(number, path) for number, path, _ in wanted]
+        job = LoadJob(self.folder, self.work / name, 0, wanted=places, writer=self.writer)
+        with Trainers("acceptance", "load", job) as loading:
             loading.finish()
         return [notes(job.notes, f"loaded-{place}") for place in range(len(wanted))]
 

@@ -36,7 +36,7 @@ def train_orbax(job: Job) -> None:
     """The save goes on while the next step is trained."""
     state = state_of()
     if job.resume:
-        number, state = newest(job.resume)
+        number, state = restored(job.resume)
         job.resumed(number, digests(state))
     options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, enable_async_checkpointing=True, cleanup_tmp_directories=True)
     with ocp.CheckpointManager(job.folder, options=options) as manager:
@@ -49,12 +49,12 @@ def train_orbax(job: Job) -> None:
             job.saved(number)
 
 
-def newest(folder: Path) -> tuple[int, dict]:
+def restored(folder: Path, number: int | None = None) -> tuple[int, dict]:
+    """The save of that number, or the newest, and its number."""
     with ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
-        number = manager.latest_step()
+        number = manager.latest_step() if number is None else number
         return number, manager.restore(number, args=ocp.args.StandardRestore(state_of()))
 
 
 def load_orbax(folder: Path, number: int) -> Digests:
-    with ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
-        return digests(manager.restore(number, args=ocp.args.StandardRestore(state_of())))
+    return digests(restored(folder, number)[1])

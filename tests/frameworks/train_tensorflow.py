@@ -154,13 +154,30 @@ def of_model(model: keras.Model) -> Digests:
     return of([*model.weights, *model.optimizer.variables])
 
 
+def with_weights(model: keras.Model, path: Path) -> keras.Model:
+    """The model with what a file of weights holds, the optimizer's too, which it must have made before."""
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(path)
+    return model
+
+
 def train_keras_file(job: Job) -> None:
     """ModelCheckpoint of the whole model, over itself."""
+    train_model(job, BATCHES, "epoch")
+
+
+def train_keras_freq(job: Job) -> None:
+    """ModelCheckpoint after so many batches (save_freq)."""
+    train_model(job, 1, "batch", save_freq=1)
+
+
+def train_model(job: Job, batches: int, each: str, **options) -> None:
+    """A save after so many batches."""
     model = keras.models.load_model(job.resume / "model.keras") if job.resume else keras_model()
-    done = int(model.optimizer.iterations) // BATCHES
+    done = int(model.optimizer.iterations) // batches
     if job.resume:
         job.resumed(done, of_model(model))
-    fit(job, model, keras.callbacks.ModelCheckpoint(str(job.folder / "model.keras")), done)
+    fit(job, model, keras.callbacks.ModelCheckpoint(str(job.folder / "model.keras"), **options), done, each)
 
 
 def load_keras_file(folder: Path, number: int) -> Digests:
@@ -171,9 +188,8 @@ def train_keras_weights(job: Job) -> None:
     """ModelCheckpoint of the weights, a file an epoch; Keras removes none."""
     model, done = keras_model("mixed_bfloat16"), 0
     if job.resume:
-        model.optimizer.build(model.trainable_variables)
         newest = max(job.resume.glob("*.weights.h5"))
-        model.load_weights(newest)
+        with_weights(model, newest)
         done = int(newest.name.split(".")[0].split("-")[1])
         job.resumed(done, of_model(model))
     path = str(job.folder / "epoch-{epoch:02d}.weights.h5")
@@ -181,19 +197,7 @@ def train_keras_weights(job: Job) -> None:
 
 
 def load_keras_weights(folder: Path, number: int) -> Digests:
-    model = keras_model("mixed_bfloat16")
-    model.optimizer.build(model.trainable_variables)
-    model.load_weights(folder / f"epoch-{number:02d}.weights.h5")
-    return of_model(model)
-
-
-def train_keras_freq(job: Job) -> None:
-    """ModelCheckpoint after so many batches (save_freq)."""
-    model = keras.models.load_model(job.resume / "model.keras") if job.resume else keras_model()
-    done = int(model.optimizer.iterations)
-    if job.resume:
-        job.resumed(done, of_model(model))
-    fit(job, model, keras.callbacks.ModelCheckpoint(str(job.folder / "model.keras"), save_freq=1), done, "batch")
+    return of_model(with_weights(keras_model("mixed_bfloat16"), folder / f"epoch-{number:02d}.weights.h5"))
 
 
 def train_keras_backup(job: Job) -> None:
@@ -213,7 +217,4 @@ def train_keras_backup(job: Job) -> None:
 
 
 def load_keras_backup(folder: Path, number: int) -> Digests:
-    model = keras_model()
-    model.optimizer.build(model.trainable_variables)
-    model.load_weights(folder / "latest.weights.h5")
-    return of_model(model)
+    return of_model(with_weights(keras_model(), folder / "latest.weights.h5"))
