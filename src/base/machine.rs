@@ -48,6 +48,15 @@ pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// Bytes that this process can still write to the disk of `path`: root may use what is reserved on it. 0 if unknown.
+pub fn room_bytes(path: &Path) -> u64 {
+    let is_root = rustix::process::geteuid().is_root();
+    rustix::fs::statvfs(path).map_or(0, |disk| {
+        let blocks = if is_root { disk.f_bfree } else { disk.f_bavail };
+        blocks.saturating_mul(disk.f_frsize)
+    })
+}
+
 /// Free bytes for ordinary users on the disk below `path`; 0 when it cannot be asked.
 pub fn free_bytes(path: &Path) -> u64 {
     rustix::fs::statvfs(path).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))

@@ -264,11 +264,26 @@ impl Command {
 
 /// Answers `command` on an open store. What it changed is durable when this returns. `monitor` hears of work that takes long.
 pub fn execute(engine: &Engine, command: Command, monitor: &dyn Monitor) -> Result<Answer> {
-    let changes = command.changes();
-    if changes {
-        engine.check_writable()?;
+    if !command.changes() {
+        return answer(engine, command, monitor);
     }
-    let answer = match command {
+    let changed = || {
+        engine.check_writable()?;
+        let answer = answer(engine, command, monitor)?;
+        engine.sync_names()?;
+        Ok(answer)
+    };
+    changed().map_err(|error: Error| match error.errno() {
+        libc::ENOSPC | libc::EDQUOT => Error::Refused(format!(
+            "no room on the disk of {}; free some and give the command again ({error})",
+            engine.store().display()
+        )),
+        _ => error,
+    })
+}
+
+fn answer(engine: &Engine, command: Command, monitor: &dyn Monitor) -> Result<Answer> {
+    Ok(match command {
         Command::Log { at, limit, removed } => log::log(engine, &at, limit, removed)?,
         Command::Show { of, only, tensors } => show::show(engine, of, only, tensors, monitor)?,
         Command::Diff { before, after, only, values } => {
@@ -297,9 +312,5 @@ pub fn execute(engine: &Engine, command: Command, monitor: &dyn Monitor) -> Resu
         Command::Check { read_data, .. } => Answer::Checked(Box::new(engine.check(read_data, monitor)?)),
         Command::Report { at } => report::report(engine, at.as_ref(), monitor)?,
         Command::Stats { at } => stats::stats(engine, at.as_ref(), monitor)?,
-    };
-    if changes {
-        engine.sync_names()?;
-    }
-    Ok(answer)
+    })
 }

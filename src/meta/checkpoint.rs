@@ -17,6 +17,7 @@ use super::Shared;
 use super::overlay::Frozen;
 use crate::base::fault::{self, Point};
 use crate::base::lock::lock;
+use crate::base::machine::room_bytes;
 use crate::base::{Error, IoContext, Result};
 use crate::catalog::Change;
 use crate::journal::{Scan, export};
@@ -30,6 +31,10 @@ const PACE: Duration = Duration::from_micros(50);
 /// Commits wait when this many times the bound of a checkpoint is in memory.
 const BACKPRESSURE: usize = 4;
 const RETRY: Duration = Duration::from_secs(1);
+/// The catalog writes whole segments of 512 KiB, old ones are free only after that, and others take room at the same time.
+const CATALOG_ROOM_BYTES: u64 = 8 << 20;
+/// Bytes that the catalog may grow by for each byte that it is given.
+const CATALOG_GROWTH: u64 = 4;
 
 /// What the checkpoint thread knows and is told.
 pub(super) struct State {
@@ -194,6 +199,9 @@ impl Shared {
 
     fn checkpoint(&self) -> Result<()> {
         if let Some(frozen) = self.overlay.freeze() {
+            if !self.has_room_for(&frozen) {
+                return Err(Error::Errno(libc::ENOSPC));
+            }
             self.write_down(&frozen)?;
         }
         if self.is_export_due() {
@@ -208,6 +216,14 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Whether the disk takes what `frozen` makes the catalog write. On a full one the catalog is not touched: sled does not
+    /// survive a write that fails, and what was committed is in the journal and in memory.
+    pub(super) fn has_room_for(&self, frozen: &Frozen) -> bool {
+        let value = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+        let bytes: usize = frozen.map.iter().map(|(key, new)| key.len() + value(new)).sum();
+        room_bytes(&self.catalog_dir) >= CATALOG_ROOM_BYTES + CATALOG_GROWTH * bytes as u64
     }
 
     /// Puts a frozen layer into the catalog, durably, and drops it from memory.

@@ -216,12 +216,16 @@ impl Meta {
         }
     }
 
-    /// Makes everything durable, brings the catalog up to date and records that the store was closed.
+    /// Makes everything durable, brings the catalog up to date and records that the store was closed. On a full disk the
+    /// catalog stays behind, and the next open carries down what is in the journal.
     pub fn close(&self) -> Result<()> {
         self.stop();
         let shared = &self.shared;
         shared.journal.sync()?;
         while let Some(frozen) = shared.overlay.freeze() {
+            if !shared.has_room_for(&frozen) {
+                return Ok(());
+            }
             shared.checked(shared.write_down(&frozen))?;
         }
         fault::reached(Point::CatalogCarried);

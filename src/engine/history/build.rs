@@ -69,17 +69,19 @@ impl Engine {
             let failed = match made {
                 Ok(made) => {
                     self.made(&snapshot, made);
-                    false
+                    None
                 }
-                Err(Error::Errno(libc::EINTR)) => true,
                 Err(error) => {
-                    self.report(&error, "make a version");
-                    true
+                    if !matches!(error, Error::Errno(libc::EINTR)) {
+                        self.report(&error, "make a version");
+                    }
+                    Some(error.errno())
                 }
             };
             let mut queue = self.history.queue.lock();
             queue.working = false;
-            if failed {
+            if let Some(errno) = failed {
+                queue.failures = (queue.failures.0 + 1, errno);
                 self.history.building.notify_all();
                 if !queue.stopped {
                     self.history.building.wait_for(&mut queue, FAILED);

@@ -65,6 +65,9 @@ impl Walk<'_> {
                 incomplete.push(format!("{}: {what}", name()));
             }
         }
+        if !marked {
+            incomplete.extend(self.blank_files()?);
+        }
         let valid = invalid.is_empty();
         let complete = incomplete.is_empty() && (valid || marked);
         let mut why: Vec<String> = invalid.into_iter().chain(incomplete).collect();

@@ -156,3 +156,22 @@ fn who_waits_for_a_version_is_told_when_none_can_be_made_any_more() {
     world.engine.poison(&Error::Refused("the versions thread died".into()));
     assert!(matches!(waiting.join().unwrap(), Err(Error::Poisoned(_))));
 }
+
+#[test]
+fn who_waits_for_a_version_is_told_when_making_it_fails_and_it_is_made_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), NEVER);
+    world.save(ROOT, "a.npy", &npy(1));
+    let packs = dir.path().join("packs");
+    let aside = dir.path().join("aside");
+    std::fs::rename(&packs, &aside).unwrap();
+    std::fs::write(&packs, b"").unwrap();
+    let told = world.engine.snapshot_now(ROOT, "snapshot", Some("mine".into())).map(drop).unwrap_err();
+    assert_eq!(told.errno(), libc::EIO);
+    std::fs::remove_file(&packs).unwrap();
+    std::fs::rename(&aside, &packs).unwrap();
+    let next = world.engine.snapshot_now(ROOT, "snapshot", None).unwrap().1;
+    let versions = world.versions(ROOT);
+    assert_eq!(versions[0].tags, ["mine"]);
+    assert_eq!((versions.len(), versions[1].number), (2, next.number));
+}

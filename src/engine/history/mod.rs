@@ -8,6 +8,7 @@
 //! Lock order: an inode's state, then `beginning`, then `runs`, then the naming lock; `bursts` and `queue` are never held
 //! while another is taken.
 
+mod blank;
 mod borders;
 pub mod browse;
 pub mod build;
@@ -142,6 +143,8 @@ struct Queue {
     working: bool,
     /// How many wait for versions to be made.
     waiters: usize,
+    /// How often the oldest moment could not be made a version since the mount, and the errno of the last time.
+    failures: (u64, i32),
     /// Nothing is begun any more.
     stopped: bool,
 }

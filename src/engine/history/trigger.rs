@@ -47,6 +47,8 @@ pub(super) fn is_settled(trigger: &str) -> bool {
     matches!(trigger, "quiet" | "unmount")
 }
 
+/// So often a version may fail to be made while somebody waits for it: after the first time a full disk is given room.
+const FAILURES_MAX: u64 = 2;
 /// How often those who wait for a version look whether one can still be made.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -252,9 +254,11 @@ impl super::History {
         Ok(!queue.is_busy())
     }
 
-    /// What became of moment `id`, once it is known. The error of `healthy` ends the wait.
+    /// What became of moment `id`, once it is known. The error of `healthy` ends the wait, and so do a few failures to make
+    /// a version: the moment stays on record and becomes a version once that works again.
     pub(super) fn wait_made(&self, id: SnapshotId, healthy: &dyn Fn() -> Result<()>) -> Result<Made> {
         let mut queue = self.queue.lock();
+        let before = queue.failures.0;
         loop {
             if let Some(made) = self.results.lock().get(&id) {
                 return Ok(made.clone());
@@ -263,6 +267,10 @@ impl super::History {
                 return Err(Error::Errno(libc::EINTR));
             }
             healthy()?;
+            let (failures, errno) = queue.failures;
+            if failures - before >= FAILURES_MAX {
+                return Err(Error::Errno(errno));
+            }
             self.building.wait_for(&mut queue, LOOK_EVERY);
         }
     }
