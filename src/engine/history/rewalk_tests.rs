@@ -197,3 +197,24 @@ fn whatever_is_done_a_version_of_changes_is_the_whole_one() {
         assert!(partly > 0, "seed {seed}: all were walked whole");
     }
 }
+
+#[test]
+fn a_moment_from_before_the_last_version_may_see_other_blocks_and_no_other_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (world, run) = run_of(dir.path(), 10);
+    let engine = &world.engine;
+    let ino = world.save(run, "a.npy", &npy(2));
+    let two =
+        || engine.begin_version(run, Wanted { always: true, ..Wanted::by("snapshot") }).unwrap().unwrap();
+    two();
+    two();
+    engine.build_next().unwrap().unwrap();
+    let hot = engine.names().find(ino).unwrap().and_then(|inode| inode.content()?.hot()).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(engine.hot.path(hot)).unwrap();
+    let then = file.metadata().unwrap().modified().unwrap();
+    // As a disk does that puts off where bytes go; the moment sees the file through its name alone.
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, 1 << 20).unwrap();
+    file.set_modified(then).unwrap();
+    drop(file);
+    engine.build_next().unwrap().unwrap();
+}

@@ -185,8 +185,10 @@ impl<'a> Walk<'a> {
             inode.mtime = *mtime;
             return Ok(body.clone());
         }
-        let resolved = self.resolve(inode, dir, &path.join(&b'/'))?;
+        let mut resolved = self.resolve(inode, dir, &path.join(&b'/'))?;
         if resolved.hot.is_some() {
+            #[cfg(debug_assertions)]
+            self.take_blocks_before(&path, &mut resolved.sealed)?;
             self.walked.hot.push((inode.ino, resolved.sealed, inode.mtime));
         }
         let body = self.body(inode, dir, path, &resolved)?;
