@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-VALUES = 500_000
+VALUES = 100_000
 WAIT_SECONDS = 30
 
 
