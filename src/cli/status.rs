@@ -203,12 +203,26 @@ fn look(located: Located) -> Outcome<Report> {
     let asked =
         store.as_deref().map(|store| Client::connect(store)?.map(|mut client| client.status()).transpose());
     let why = match asked {
-        Some(Ok(Some(status))) => return Ok(Report::Mounted(Box::new(status))),
+        Some(Ok(Some(mut status))) => {
+            status.advice.extend(other_version(&status));
+            return Ok(Report::Mounted(Box::new(status)));
+        }
         Some(Ok(None)) => "its control socket does not answer".to_owned(),
         Some(Err(error)) => error.to_string(),
         None => "the mount does not tell where its store is".to_owned(),
     };
     Ok(Report::Unreachable { mountpoint, store: name, why })
+}
+
+/// A daemon goes on through an upgrade of the program.
+fn other_version(status: &Status) -> Option<String> {
+    let (daemon, own) = (&status.version, env!("CARGO_PKG_VERSION"));
+    (daemon != own).then(|| {
+        format!(
+            "the daemon is ckptfs {daemon}, and this program is {own}: when nobody saves, unmount {} and mount it again",
+            status.mountpoint
+        )
+    })
 }
 
 fn unmounted(store: &Path) -> Outcome<Unmounted> {

@@ -5,6 +5,8 @@
 
 mod advice;
 pub mod client;
+#[cfg(test)]
+mod client_tests;
 pub mod protocol;
 pub mod server;
 pub mod status;

@@ -3,6 +3,10 @@
 //! A client sends one request a line. The daemon answers with any number of progress lines and then exactly one final
 //! line; what the daemon does is decided behind [`Handler`]. A line longer than its bound, or one that is not a request,
 //! ends the connection with an error line.
+//!
+//! Daemons outlive upgrades, so the two ends may be of different versions. `hello`, `status` and `unmount`, their answers,
+//! progress and error lines are understood by all of them: fields are added to them, none is taken away or changed. All
+//! else is asked only of a daemon that says the same [`PROTOCOL`].
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -16,6 +20,11 @@ use crate::base::{Error, Result};
 use crate::command::{Answer, COMMAND_BYTES_MAX, Command, Export, Exported};
 use crate::engine::history::export::Sink;
 use crate::engine::reclaim::Reclaimed;
+
+/// What requests and answers mean, as a number: raised with every change that one end could misunderstand or miss.
+pub const PROTOCOL: u32 = 1;
+/// How the refusal of a line that is no request begins.
+pub const NOT_A_REQUEST: &str = "not a request: ";
 
 /// The longest request, in bytes: a command, and what is around it.
 pub const REQUEST_BYTES_MAX: u64 = COMMAND_BYTES_MAX as u64 + 1024;
@@ -31,6 +40,8 @@ pub const ANSWER_BYTES_MAX: usize = 256 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
+    /// Which version answers.
+    Hello,
     /// The state, at once.
     Status,
     /// Unmount if nobody uses the mount; the daemon then makes everything durable and ends.
@@ -76,6 +87,11 @@ pub enum Reply {
     Part {
         /// The piece.
         text: String,
+    },
+    /// The answer to [`Request::Hello`].
+    Hello {
+        /// The daemon's [`PROTOCOL`].
+        protocol: u32,
     },
     /// The answer to [`Request::Status`].
     Status(Box<Status>),

@@ -17,7 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::protocol::{
-    self, ANSWER_BYTES_MAX, Handler, Leave, PART_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request,
+    self, ANSWER_BYTES_MAX, Handler, Leave, NOT_A_REQUEST, PART_BYTES_MAX, PROTOCOL, REQUEST_BYTES_MAX,
+    Reply, Request,
 };
 use super::socket_path;
 use super::stream::Frames;
@@ -146,7 +147,7 @@ fn converse(stream: &UnixStream, shared: &Shared) -> io::Result<()> {
             Ok(Some(request)) => answer(request, &mut to, shared)?,
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return refuse(&mut to, &format!("not a request: {error}"), libc::EINVAL);
+                return refuse(&mut to, &format!("{NOT_A_REQUEST}{error}"), libc::EINVAL);
             }
             Err(error) => return Err(error),
         }
@@ -161,6 +162,7 @@ fn answer(request: Request, to: &mut &UnixStream, shared: &Shared) -> io::Result
     let (_counted, _) = Counted::new(&shared.answering);
     let handler = &shared.handler;
     let done = match request {
+        Request::Hello => return protocol::write_line(to, &Reply::Hello { protocol: PROTOCOL }),
         Request::Status => {
             return protocol::write_line(to, &Reply::Status(Box::new(handler.status())));
         }

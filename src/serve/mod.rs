@@ -154,6 +154,10 @@ fn check(
     progress: &dyn Monitor,
 ) -> Result<Checked> {
     let layout = Layout::new(store);
+    // Another format is not ours to judge, to lock or to mend.
+    if let Err(error @ Error::Refused(_)) = layout.read_format() {
+        return Err(error);
+    }
     let (mut before, mut done, mut names_are_lost) = (Findings::default(), Vec::new(), false);
     {
         // Freed before the store is opened, which takes it again.

@@ -36,3 +36,4 @@ mod quiet;
 mod restore;
 mod sealed;
 mod times;
+mod upgrade;
