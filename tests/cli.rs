@@ -63,13 +63,14 @@ fn a_mountpoint_that_will_not_do_is_refused_and_no_store_is_made() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     fs::create_dir(path("full")).unwrap();
     fs::write(path("full/model.pt"), b"x").unwrap();
-    for as_called in [&["mount"][..], &[]] {
+    // As mount(8) has it called, exit codes are those of mount(8).
+    for (as_called, code) in [(&["mount"][..], 1), (&[], 32)] {
         let call = |at: &str| {
             [as_called, &[&path("store"), at][..]].concat().iter().map(|s| s.to_string()).collect::<Vec<_>>()
         };
         let refused = |at: &str, part| {
             let words = call(at);
-            refused(&words.iter().map(String::as_str).collect::<Vec<_>>(), 1, &[part]);
+            refused(&words.iter().map(String::as_str).collect::<Vec<_>>(), code, &[part]);
         };
         refused(&path("full"), "nonempty");
         refused(&path("full/model.pt"), "not a directory");

@@ -55,6 +55,13 @@ pub fn table() -> Result<Vec<Mount>> {
     Ok(parse(&std::fs::read(path).context("read", path)?))
 }
 
+/// Whether `path` is where the kernel mounts something on first use (autofs, as `x-systemd.automount` asks for).
+///
+/// Whoever mounts there must not look into it: opening it, or statx(2), would wait for that very mount.
+pub fn is_automount_point(table: &[Mount], path: &Path) -> bool {
+    covering(table, path).is_some_and(|mount| mount.mountpoint == path && mount.fs_type == "autofs")
+}
+
 /// The mount that answers for the absolute `path`.
 pub fn covering<'a>(table: &'a [Mount], path: &Path) -> Option<&'a Mount> {
     // max_by_key gives the last of equals: the one that was mounted over the others.
@@ -173,8 +180,10 @@ mod tests {
         assert_eq!(find(&table, "/mnt/my runs/a/b").as_deref(), Some(FS_TYPE));
         assert_eq!(find(&table, "/mnt/my runs/inner/x").as_deref(), Some("tmpfs"));
         assert_eq!(find(&table, "/mnt/my runs2").as_deref(), Some("ext4"));
-        table.push(Mount { fs_type: "xfs".into(), ..table[1].clone() });
-        assert_eq!(find(&table, "/mnt/my runs").as_deref(), Some("xfs"));
+        table.push(Mount { fs_type: "autofs".into(), ..table[1].clone() });
+        assert_eq!(find(&table, "/mnt/my runs").as_deref(), Some("autofs"));
+        let waits = |path: &str| is_automount_point(&table, Path::new(path));
+        assert!(waits("/mnt/my runs") && !waits("/mnt/my runs/a") && !waits("/mnt/my runs/inner"));
     }
 
     #[test]

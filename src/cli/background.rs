@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -116,7 +116,10 @@ impl Monitor for Told {
     }
 }
 
-/// The child's side: leaves the caller's session, serves, and tells the parent how it began.
+/// The child's side: serves, leaves the caller's session, and tells the parent how it began.
+///
+/// It leaves late. The kernel lets only the process group of an automounter (systemd's own, for `x-systemd.automount`) at a
+/// place that mounts on first use, while that first use waits; and what is interrupted before it is usable ends.
 pub(super) fn serve(plan: impl FnOnce() -> Outcome<Plan>, daemon: &dyn Daemon) -> Outcome {
     let mut told = false;
     let served = detach_and_serve(plan, daemon, &mut told);
@@ -127,17 +130,17 @@ pub(super) fn serve(plan: impl FnOnce() -> Outcome<Plan>, daemon: &dyn Daemon) -
 }
 
 fn detach_and_serve(plan: impl FnOnce() -> Outcome<Plan>, daemon: &dyn Daemon, told: &mut bool) -> Outcome {
-    rustix::process::setsid().context("leave the session of", "/proc/self".as_ref())?;
     let plan = plan()?;
     // The folder it was started in must stay free to be unmounted or removed.
     std::env::set_current_dir("/").context("enter", "/".as_ref())?;
     let ready = || {
+        rustix::process::setsid().context("leave the session of", "/proc/self".as_ref())?;
         *told = true;
         say(READY);
         Ok(())
     };
     let progress = Told { said: Mutex::new(Instant::now()) };
-    Ok(daemon::serve(&plan, daemon, &progress, ready)?)
+    Ok(daemon::serve(&plan, daemon, &progress, Arc::default(), ready)?)
 }
 
 /// A parent that was killed meanwhile does not hear it; the mount is as good without it.

@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Daemon;
 use super::mount::Plan;
+use super::service::Manager;
 use crate::base::monitor::Monitor;
 use crate::base::{IoContext, Result};
 use crate::control::server::Server;
@@ -22,14 +23,17 @@ use crate::control::{Handler, Leave};
 
 /// From a signal to the end of the process, however far it has come: a preempted node waits for 10 s.
 const END_WITHIN: Duration = Duration::from_millis(9500);
+/// What the end of the process itself may take, so that a service manager does not kill it at its last step.
+const END_MARGIN: Duration = Duration::from_secs(3);
 /// For answers that are under way when the mount has gone.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Runs `daemon` in this process; calls `ready` once the mount is usable, returns when it is gone.
+/// Runs `daemon` in this process; calls `ready` once the mount is usable, returns when it is gone. `manager` hears of both.
 pub(super) fn serve(
     plan: &Plan,
     daemon: &dyn Daemon,
     progress: &dyn Monitor,
+    manager: Arc<Manager>,
     ready: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let (store, mountpoint) = (plan.layout.root(), plan.mountpoint.as_path());
@@ -39,8 +43,10 @@ pub(super) fn serve(
     let mut server = None;
     let usable = Box::new(|handler: Arc<dyn Handler>| {
         server = Some(Server::start(store, handler.clone())?);
-        end_on_signals(handler).context("watch signals for", store)?;
-        tracing::info!("{} is mounted at {}", store.display(), mountpoint.display());
+        end_on_signals(handler, manager.clone()).context("watch signals for", store)?;
+        let what = format!("{} is mounted at {}", store.display(), mountpoint.display());
+        tracing::info!("{what}");
+        manager.ready(&what);
         ready()
     });
     let served = daemon.serve(&plan.options, store, mountpoint, usable, progress);
@@ -84,11 +90,12 @@ fn ignore_sigio() {
 }
 
 /// On the first signal the mount is taken away, busy or not; the process ends in time even if that does not.
-fn end_on_signals(handler: Arc<dyn Handler>) -> std::io::Result<()> {
+fn end_on_signals(handler: Arc<dyn Handler>, manager: Arc<Manager>) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let wait = move || {
         let Some(signal) = signals.forever().next() else { return };
         tracing::info!("signal {signal}: making everything durable");
+        manager.stopping("making everything durable", END_WITHIN + END_MARGIN);
         let deadline = thread::Builder::new().name("deadline".into()).spawn(|| {
             thread::sleep(END_WITHIN);
             tracing::error!(

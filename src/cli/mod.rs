@@ -12,6 +12,7 @@ mod export;
 mod failure;
 mod gc;
 mod growth;
+mod helper;
 mod history;
 mod import;
 mod locate;
@@ -28,6 +29,7 @@ mod report;
 mod restore;
 mod rows;
 mod runs;
+mod service;
 mod show;
 mod stats;
 mod status;
@@ -102,7 +104,10 @@ pub trait Daemon {
 
 /// Runs the program: `args` with its own name first.
 pub fn run(args: impl IntoIterator<Item = OsString>, daemon: &dyn Daemon) -> ExitCode {
-    let args = as_subcommand(args.into_iter().collect());
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(done) = helper::run(&args) {
+        return done;
+    }
     match dispatch(&args, daemon) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
@@ -188,21 +193,6 @@ fn dispatch(args: &[OsString], daemon: &dyn Daemon) -> Outcome {
     }
 }
 
-/// `mount -t fuse.ckptfs` calls `ckptfs STORE MOUNTPOINT -o ...`, or `mount.fuse.ckptfs STORE MOUNTPOINT -n -o ...`:
-/// both mean `ckptfs mount`.
-fn as_subcommand(mut args: Vec<OsString>) -> Vec<OsString> {
-    let helper = args.first().is_some_and(|name| {
-        Path::new(name).file_name().is_some_and(|name| name.to_string_lossy().starts_with("mount."))
-    });
-    let path = args.get(1).is_some_and(|first| first.as_encoded_bytes().contains(&b'/'));
-    if helper || path {
-        // mount(8) hands these on to every helper; they ask nothing of us.
-        args.retain(|arg| !["-n", "-s", "-v"].iter().any(|word| arg == word));
-        args.insert(1, "mount".into());
-    }
-    args
-}
-
 /// Prints `text` to stdout. What others chose of it cannot steer a terminal.
 fn print(text: &str) -> Outcome {
     print_raw(&visible(text))
@@ -227,18 +217,6 @@ fn tell(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn given(words: &[&str]) -> Vec<OsString> {
-        as_subcommand(words.iter().map(OsString::from).collect())
-    }
-
-    #[test]
-    fn mount_helpers_are_understood() {
-        assert_eq!(given(&["ckptfs", "/s", "/m", "-o", "rw"]), ["ckptfs", "mount", "/s", "/m", "-o", "rw"]);
-        let called = given(&["/sbin/mount.fuse.ckptfs", "s", "/m", "-n", "-o", "rw"]);
-        assert_eq!(called, ["/sbin/mount.fuse.ckptfs", "mount", "s", "/m", "-o", "rw"]);
-        assert_eq!(given(&["ckptfs", "status"]), ["ckptfs", "status"]);
-    }
 
     #[test]
     fn the_command_tree_is_sound() {

@@ -5,11 +5,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::failure::{Failure, Outcome};
 use super::progress::Progress;
+use super::service::{Manager, Opening};
 use super::{Daemon, background, daemon, locate, options, preflight};
 use crate::base::machine::Machine;
 use crate::engine::layout::Layout;
@@ -38,7 +40,7 @@ pub(super) fn command() -> Command {
              6.9 and CAP_SYS_ADMIN; `ckptfs status` says whether it is on.\n\nAn option can be given as a flag, in -o, or \
              in STORE/config.toml as `name = \"value\"`; a flag goes before -o, and -o before the file. Sizes are \
              written like 16GiB, times like 2s.\n\nExamples:\n  ckptfs mount /data/store /mnt/runs\n  ckptfs mount /data/store /mnt/runs \
-             --hot /nvme/hot -o allow_other,settle=5s\n  In /etc/fstab:\n  /data/store /mnt/runs fuse.ckptfs allow_other,nofail 0 0\n  In a container:\n  \
+             --hot /nvme/hot -o allow_other,settle=5s\n  In /etc/fstab (see docs/host.md):\n  /data/store /mnt/runs fuse.ckptfs allow_other,nofail 0 0\n  In a container:\n  \
              docker run --device /dev/fuse --cap-add SYS_ADMIN ...",
         )
         .arg(Arg::new("store").value_name("STORE").required(true).value_parser(clap::value_parser!(PathBuf)).help("The store's folder"))
@@ -66,30 +68,50 @@ pub(super) fn run(matches: &ArgMatches, args: &[OsString], daemon: &dyn Daemon) 
     }
     let plan = plan(matches)?;
     if matches.get_flag("foreground") {
-        let progress = Progress::patient();
+        let (progress, manager) = (Progress::patient(), Arc::new(Manager::here()));
         let ready = || {
             progress.finish();
             Ok(())
         };
-        return Ok(daemon::serve(&plan, daemon, &progress, ready)?);
+        let opening = Opening::new(&manager, &progress);
+        return Ok(daemon::serve(&plan, daemon, &opening, manager.clone(), ready)?);
     }
     background::launch(&plan, args)
 }
 
 /// Does what `ckptfs mount STORE MOUNTPOINT -o OPTIONS` does.
 pub(super) fn start(store: &Path, mountpoint: &Path, options: &str) -> Outcome {
-    let words: [&OsStr; 6] = [
+    let args = words(store, mountpoint, options);
+    background::launch(&plan(&parsed(&args)?)?, &args)
+}
+
+/// Judges the options and the two places as [`start`] would, and changes nothing.
+pub(super) fn rehearse(store: &Path, mountpoint: &Path, options: &str) -> Outcome {
+    let (store, mountpoint) = (locate::resolve(store), locate::resolve(mountpoint));
+    let layout = Layout::new(&store);
+    let options = options::gather(&parsed(&words(&store, &mountpoint, options))?, &layout.config())?;
+    lock::refuse_mounted(&layout.lock())?;
+    preflight::mountpoint(&mountpoint, &store, options.nonempty)?;
+    preflight::machine(&Machine::here(), &preflight::Places::here(), &options)?;
+    Ok(layout.read_format().map(drop)?)
+}
+
+/// The words of a command line: a path may begin with a dash.
+fn words(store: &Path, mountpoint: &Path, options: &str) -> [OsString; 7] {
+    let words: [&OsStr; 7] = [
         "ckptfs".as_ref(),
         "mount".as_ref(),
-        store.as_ref(),
-        mountpoint.as_ref(),
         "-o".as_ref(),
         options.as_ref(),
+        "--".as_ref(),
+        store.as_ref(),
+        mountpoint.as_ref(),
     ];
-    let args = words.map(OsStr::to_owned);
-    let matches = command().try_get_matches_from(args.iter().skip(1));
-    let matches = matches.map_err(|error| Failure::from_clap(&error))?;
-    background::launch(&plan(&matches)?, &args)
+    words.map(OsStr::to_owned)
+}
+
+fn parsed(args: &[OsString]) -> Outcome<ArgMatches> {
+    command().try_get_matches_from(args.iter().skip(1)).map_err(|error| Failure::from_clap(&error))
 }
 
 fn plan(matches: &ArgMatches) -> Outcome<Plan> {

@@ -30,7 +30,8 @@ pub(super) struct Places {
 impl Places {
     /// Those of this machine.
     pub(super) fn here() -> Self {
-        let path = std::env::var_os("PATH").unwrap_or_default();
+        // mount(8) takes PATH from its helpers; then this is where execvp(3) looks.
+        let path = std::env::var_os("PATH").unwrap_or("/bin:/usr/bin".into());
         Places { dev_fuse: "/dev/fuse".into(), fuse_conf: "/etc/fuse.conf".into(), path }
     }
 }
@@ -63,16 +64,11 @@ pub(super) fn make_mountpoint(mountpoint: &Path) -> Result<()> {
 /// Judges the mountpoint. Both paths are absolute and resolved.
 pub(super) fn mountpoint(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<()> {
     let at = mountpoint.display();
-    let meta = match fs::metadata(mountpoint) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return refuse(format!(
-                "mountpoint {at} does not exist; make it: mkdir -p {at}, or give --mkdir"
-            ));
-        }
-        meta => meta.context("look at", mountpoint)?,
-    };
-    if !meta.is_dir() {
-        return refuse(format!("mountpoint {at} is not a directory; give a directory"));
+    let table = mounts::table()?;
+    // Such a place is an empty directory by its nature, and looking at it would wait for ourselves.
+    let waits_for_us = mounts::is_automount_point(&table, mountpoint);
+    if !waits_for_us {
+        is_folder(mountpoint)?;
     }
     if mountpoint.starts_with(store) {
         return refuse(format!(
@@ -86,7 +82,6 @@ pub(super) fn mountpoint(mountpoint: &Path, store: &Path, nonempty: bool) -> Res
             store.display()
         ));
     }
-    let table = mounts::table()?;
     if let Some(mount) =
         mounts::covering(&table, mountpoint).filter(|m| m.is_ours() && m.mountpoint == mountpoint)
     {
@@ -95,13 +90,24 @@ pub(super) fn mountpoint(mountpoint: &Path, store: &Path, nonempty: bool) -> Res
             "{at} is a ckptfs mount already (of {source}); unmount it first: ckptfs unmount {at}"
         ));
     }
-    let is_empty = fs::read_dir(mountpoint).context("list", mountpoint)?.next().is_none();
-    if is_empty || nonempty {
+    if waits_for_us || nonempty || fs::read_dir(mountpoint).context("list", mountpoint)?.next().is_none() {
         return Ok(());
     }
     refuse(format!(
         "mountpoint {at} holds files, which the mount would hide; move them away, or give -o nonempty"
     ))
+}
+
+fn is_folder(mountpoint: &Path) -> Result<()> {
+    let at = mountpoint.display();
+    match fs::metadata(mountpoint) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => refuse(format!("mountpoint {at} is not a directory; give a directory")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            refuse(format!("mountpoint {at} does not exist; make it: mkdir -p {at}, or give --mkdir"))
+        }
+        Err(error) => Err(error).context("look at", mountpoint),
+    }
 }
 
 /// Refuses a folder of hot files that the mount would hide: the daemon would wait for itself. Paths are resolved.

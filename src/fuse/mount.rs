@@ -2,9 +2,8 @@
 //!
 //! The direct way names the type `fuse.ckptfs`, so that `mount`, `findmnt` and our own commands know it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use fuser::{Config, MountOption, SessionACL};
@@ -27,7 +26,8 @@ pub(super) fn direct(spec: &MountSpec) -> Result<Option<OwnedFd>> {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(None),
         opened => opened.context("open", device)?,
     };
-    let mode = fs::metadata(&spec.mountpoint).context("stat", &spec.mountpoint)?.mode();
+    // Not statx(2), as std would: where the kernel mounts on first use (autofs) that waits for this very mount.
+    let mode = rustix::fs::stat(&spec.mountpoint).context("stat", &spec.mountpoint)?.st_mode;
     let mut options = format!(
         "fd={},rootmode={:o},user_id={},group_id={},default_permissions",
         fuse.as_raw_fd(),

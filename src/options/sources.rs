@@ -24,7 +24,12 @@ const IGNORED: &[&str] = &[
     "users",
     "owner",
     "group",
+    "nousers",
+    "noowner",
+    "nogroup",
     "nofail",
+    "silent",
+    "loud",
     "atime",
     "noatime",
     "relatime",
@@ -52,9 +57,14 @@ impl MountOptions {
                 Some((name, value)) => (name, Some(value)),
                 None => (word.as_str(), None),
             };
-            if name.is_empty() || IGNORED.contains(&name) || name.starts_with("x-") || name.starts_with("X-")
-            {
+            if is_ignored(name) {
                 continue;
+            }
+            if name == "remount" {
+                return Err(Invalid(
+                    "a mounted store cannot be remounted; unmount it, and mount it with the new options"
+                        .into(),
+                ));
             }
             match OPPOSITES.iter().find(|(word, _)| *word == name) {
                 Some((_, switch)) => self.set(switch, Some("false"), "-o")?,
@@ -108,6 +118,23 @@ impl MountOptions {
             None => Ok(()),
         }
     }
+}
+
+/// Parts a list given to `-o` into what is known of it, as a list, and the names that are not.
+pub fn split_known(list: &str) -> (String, Vec<String>) {
+    let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+    let is_known = |word: &String| {
+        let name = name(word);
+        let is_option = TABLE.iter().any(|row| row.name == name.replace('-', "_"));
+        is_option || is_ignored(&name) || OPPOSITES.iter().any(|(word, _)| *word == name) || name == "remount"
+    };
+    let (known, others): (Vec<String>, Vec<String>) = split_list(list).into_iter().partition(is_known);
+    let known: Vec<String> = known.iter().map(|word| word.replace(',', "\\,")).collect();
+    (known.join(","), others.iter().map(|word| name(word)).collect())
+}
+
+fn is_ignored(name: &str) -> bool {
+    name.is_empty() || IGNORED.contains(&name) || name.starts_with("x-") || name.starts_with("X-")
 }
 
 /// The text of the file at `path`; `None` when there is none.
@@ -186,11 +213,22 @@ mod tests {
         options.apply_toml("hot = \"fast\"", Path::new("/s/config.toml")).unwrap();
         assert_eq!(options.hot_folder(Path::new("/s")), Path::new("/s/fast"));
         assert!(options.apply_list("sync").unwrap_err().0.contains("'sync'"));
+        assert!(options.apply_list("remount,ro").unwrap_err().0.contains("unmount it"));
         let said = options.apply_toml("thread = 3", Path::new("/s/config.toml")).unwrap_err().0;
         assert!(
             said.contains("'thread'") && said.contains("'threads'") && said.contains("/s/config.toml"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_list_is_parted_into_what_is_known_and_what_is_not() {
+        let (known, others) = split_known(r"rw,nfsvers=4,fsname=a\,b,x-y,nodev,,soft");
+        assert_eq!(
+            (known.as_str(), others),
+            (r"rw,fsname=a\,b,x-y,nodev,", vec!["nfsvers".into(), "soft".to_owned()])
+        );
+        MountOptions::default().apply_list(&known).unwrap();
     }
 
     #[test]
