@@ -3,7 +3,8 @@
 #
 #   sudo ./scripts/test.sh [--all] [--no-install]
 #
-#   --all         the trainings of all writers, longer runs of the POSIX and crash tiers, the slow limits, what things cost, a minute of each fuzz target; containers in full
+#   --all         the trainings of all writers, longer runs of the POSIX and crash tiers, the slow limits, what things cost, a minute of each
+#                 fuzz target; containers in full; the Debian package on a system of its own
 #   --no-install  says what is missing instead of installing it
 #
 # All tiers run, whatever fails before; the table at the end has each with its seconds. A tier that cannot run here
@@ -19,7 +20,7 @@ RESULTS=()
 SECONDS_OF=()
 FAILED=0
 
-usage() { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 # tier NAME FUNCTION: runs it, shows and keeps its output, notes result and seconds.
 # The function runs in a shell of its own, so that its `die` and `set -e` end the tier and not the run.
@@ -118,6 +119,13 @@ tier_container() {
     scripts/docker-test.sh "${options[@]}"
 }
 
+# The Debian package: installed, used, upgraded under a mounted store, removed, where systemd runs.
+tier_package() {
+    local options=(--test --prebuilt)
+    [ "$INSTALL" = yes ] || options+=(--no-install)
+    scripts/package.sh "${options[@]}"
+}
+
 summary() {
     local index
     step "summary"
@@ -157,6 +165,7 @@ main() {
         tier limits tier_limits
         tier costs tier_costs
         tier fuzz tier_fuzz
+        tier package tier_package
     fi
     summary
     [ "$FAILED" = 0 ] || die "$FAILED of ${#NAMES[@]} tiers failed"

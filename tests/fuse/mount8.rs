@@ -236,14 +236,12 @@ impl OnFirstUse {
         }
         let mut child = command.spawn().unwrap();
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(20) {
-            if let Some(status) = child.try_wait().unwrap() {
-                return status.success();
-            }
+        while child.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(20) {
             std::thread::sleep(Duration::from_millis(20));
         }
-        child.kill().unwrap();
-        false
+        // One that has ended hears nothing.
+        let _ended = child.kill().is_err();
+        child.wait().unwrap().success()
     }
 
     /// What systemd does once its mount(8) has ended: whoever waits goes on.
