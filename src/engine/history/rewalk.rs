@@ -209,17 +209,18 @@ impl Walk<'_> {
     /// What is compared must not differ by blocks alone. A moment that began before the version before was made sees files as
     /// hot that this version has sealed, and the disk below may have given them blocks meanwhile.
     #[cfg(debug_assertions)]
-    pub(super) fn take_blocks_before(
+    pub(super) fn with_blocks_before(
         &self,
         path: &[Vec<u8>],
-        sealed: &mut crate::catalog::records::Sealed,
-    ) -> Result<()> {
-        if let Some(tree::Body::File { content, blocks, .. }) =
-            self.entry_before(path)?.map(|entry| entry.body)
-            && content == sealed.id
+        mut file: super::resolve::Resolved,
+    ) -> Result<super::resolve::Resolved> {
+        if file.hot.is_some()
+            && let Some(tree::Body::File { content, blocks, .. }) =
+                self.entry_before(path)?.map(|entry| entry.body)
+            && content == file.sealed.id
         {
-            sealed.blocks = blocks;
+            file.sealed.blocks = blocks;
         }
-        Ok(())
+        Ok(file)
     }
 }

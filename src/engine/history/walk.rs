@@ -185,10 +185,10 @@ impl<'a> Walk<'a> {
             inode.mtime = *mtime;
             return Ok(body.clone());
         }
-        let mut resolved = self.resolve(inode, dir, &path.join(&b'/'))?;
+        let resolved = self.resolve(inode, dir, &path.join(&b'/'))?;
+        #[cfg(debug_assertions)]
+        let resolved = self.with_blocks_before(&path, resolved)?;
         if resolved.hot.is_some() {
-            #[cfg(debug_assertions)]
-            self.take_blocks_before(&path, &mut resolved.sealed)?;
             self.walked.hot.push((inode.ino, resolved.sealed, inode.mtime));
         }
         let body = self.body(inode, dir, path, &resolved)?;
