@@ -109,6 +109,17 @@ impl Marker {
         }
     }
 
+    /// The file that says of every save which it is, for the markers called `name` in records that have one.
+    pub fn file_of(name: &str) -> Option<&'static [u8]> {
+        match name {
+            "tf" => Some(b"checkpoint"),
+            "deepspeed" => Some(b"latest"),
+            "megatron" => Some(b"latest_checkpointed_iteration.txt"),
+            "hf-trainer" => Some(b"trainer_state.json"),
+            _ => None,
+        }
+    }
+
     /// Whether [`Marker::committed`] wants the text of the file; a few kilobytes of it are enough.
     pub fn needs_text(&self) -> bool {
         matches!(self, Marker::TfCheckpoint | Marker::DeepSpeed | Marker::Megatron)
@@ -212,6 +223,10 @@ mod tests {
         assert_eq!(closed("checkpoint", "tf"), None);
         assert_eq!(closed(".metadata", "step_5"), None);
         assert_eq!(closed("latest.pt", "x"), None);
+        for marker in [Marker::TfCheckpoint, Marker::DeepSpeed, Marker::Megatron, Marker::HfTrainer] {
+            let file = str::from_utf8(Marker::file_of(marker.name()).unwrap()).unwrap();
+            assert_eq!(renamed("x", file, false, "checkpoint-5"), Some(marker), "its file makes it");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::content::tree::{Body, Entry, Node};
 use crate::journal::Op;
 use crate::namespace::snapshot::Snapshot;
 use crate::pack::Kind;
+use crate::version::marker::Marker;
 use crate::version::record::{self, Pending, Run, Version};
 
 /// How long a version that could not be made waits.
@@ -131,6 +132,7 @@ impl Engine {
         let mut walk = Walk::new(self, self.ns.view(snapshot.id), &known)?;
         // Until files are recorded as sealed: nothing that is put or found is collected.
         let _held = walk.batch.held();
+        walk.marker = Marker::file_of(&about.trigger);
         let made = self.walk_and_record(snapshot, about, &mut walk);
         self.delete_copies(&walk.copies);
         let (made, gone, seq) = made?;
@@ -180,7 +182,8 @@ impl Engine {
         // A save that goes on is not what this version is made of.
         let settled = is_settled(&about.trigger);
         let new = walk.new.iter().any(|file| settled || !is_temporary_path(&file.path));
-        if !new && (!about.always || self.ns.find(snapshot.dir)?.is_none()) {
+        // A version may have begun between a save's data and its pointer: what the pointer says is new then.
+        if !new && !walk.is_committed && (!about.always || self.ns.find(snapshot.dir)?.is_none()) {
             let (gone, seq) = self.ns.end_snapshot(snapshot.id, Vec::new())?;
             return Ok((Made::Nothing, gone, seq));
         }

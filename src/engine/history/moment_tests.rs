@@ -104,6 +104,34 @@ fn nothing_is_recorded_as_sealed_by_a_moment_that_makes_no_version() {
 }
 
 #[test]
+fn a_pointer_that_came_after_a_version_was_begun_is_in_one_of_its_own() {
+    let (_dir, world) = idle();
+    let engine = &world.engine;
+    let point = |to: &str| {
+        world.save(ROOT, "checkpoint.tmp1", format!("model_checkpoint_path: \"{to}\"\n").as_bytes());
+        let place = |name| Place { parent: ROOT, name };
+        engine.rename(place(b"checkpoint.tmp1"), place(b"checkpoint"), Over::Replace).unwrap();
+        while engine.build_next().unwrap().is_some() {}
+    };
+    point("ckpt-0");
+    assert!(engine.run_at(ROOT).is_none(), "nothing is saved yet");
+    world.save(ROOT, "ckpt-1.npy", &npy(1));
+    point("ckpt-1");
+    world.save(ROOT, "ckpt-2.npy", &npy(2));
+    moment(engine, ROOT);
+    while engine.build_next().unwrap().is_some() {}
+    point("ckpt-2");
+    point("ckpt-2");
+    let versions = world.versions(ROOT);
+    let read = |version: &Version| String::from_utf8(world.read(version, &["checkpoint"]).unwrap()).unwrap();
+    let pointers: Vec<_> = versions.iter().map(|version| (version.trigger.clone(), read(version))).collect();
+    let expected = [("tf", "ckpt-1"), ("quiet", "ckpt-1"), ("tf", "ckpt-2")]
+        .map(|(trigger, to)| (trigger.to_owned(), format!("model_checkpoint_path: \"{to}\"\n")));
+    assert_eq!(pointers, expected);
+    assert_eq!(versions[2].step, versions[1].step);
+}
+
+#[test]
 fn a_file_is_copied_once_for_a_moment_however_often_it_is_opened() {
     let (_dir, world) = idle();
     let engine = &world.engine;

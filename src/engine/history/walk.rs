@@ -53,6 +53,10 @@ pub(super) struct Walk<'a> {
     /// What could not be taken, in words.
     pub(super) missing: Vec<String>,
     pub(super) walked: Walked,
+    /// The file whose new bytes say that a save is complete, if the version was begun for that.
+    pub(super) marker: Option<&'static [u8]>,
+    /// It has bytes that the version before has not.
+    pub(super) is_committed: bool,
     /// Hard links are resolved once: what they are, and the time that their hot file has.
     links: HashMap<Ino, (tree::Body, Time)>,
 }
@@ -80,6 +84,8 @@ impl<'a> Walk<'a> {
             patience: PATIENCE,
             missing: Vec::new(),
             walked: Walked::default(),
+            marker: None,
+            is_committed: false,
             links: HashMap::new(),
         })
     }
@@ -202,6 +208,9 @@ impl<'a> Walk<'a> {
 
     fn body(&mut self, inode: &Inode, dir: Ino, path: Vec<Vec<u8>>, file: &Resolved) -> Result<tree::Body> {
         let sealed = file.sealed;
+        let is_marker = self.marker.is_some() && path.last().map(Vec::as_slice) == self.marker;
+        self.is_committed |=
+            is_marker && self.known.top.is_some() && !self.known.contents.contains_key(&sealed.id);
         let emptied = if sealed.size == 0 { self.emptied(&path)? } else { None };
         let (format, soundness) = match self.known.contents.get(&sealed.id) {
             _ if let Some(format) = emptied => {
