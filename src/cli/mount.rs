@@ -88,6 +88,7 @@ pub(super) fn start(store: &Path, mountpoint: &Path, options: &str) -> Outcome {
 /// Judges the options and the two places as [`start`] would, and changes nothing.
 pub(super) fn rehearse(store: &Path, mountpoint: &Path, options: &str) -> Outcome {
     let (store, mountpoint) = (locate::resolve(store), locate::resolve(mountpoint));
+    preflight::store(&store)?;
     let layout = Layout::new(&store);
     let options = options::gather(&parsed(&words(&store, &mountpoint, options))?, &layout.config())?;
     lock::refuse_mounted(&layout.lock())?;
@@ -117,6 +118,7 @@ fn parsed(args: &[OsString]) -> Outcome<ArgMatches> {
 fn plan(matches: &ArgMatches) -> Outcome<Plan> {
     let store = locate::resolve(path(matches, "store")?);
     let mountpoint = locate::resolve(path(matches, "mountpoint")?);
+    preflight::store(&store)?;
     let layout = Layout::new(&store);
     let options = options::gather(matches, &layout.config())?;
     preflight::clean_dead(&mountpoint)?;

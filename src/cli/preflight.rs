@@ -61,6 +61,14 @@ pub(super) fn make_mountpoint(mountpoint: &Path) -> Result<()> {
     }
 }
 
+/// Judges the place of the store, before anything in it is read: it is a folder, or not there yet.
+pub(super) fn store(store: &Path) -> Result<()> {
+    if fs::metadata(store).is_ok_and(|meta| !meta.is_dir()) {
+        return refuse(format!("store {} is not a directory; give a folder", store.display()));
+    }
+    Ok(())
+}
+
 /// Judges the mountpoint. Both paths are absolute and resolved.
 pub(super) fn mountpoint(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<()> {
     let at = mountpoint.display();
@@ -226,6 +234,15 @@ mod tests {
         let old = Machine { kernel: (6, 8), ..ROOT };
         assert_eq!(judge(&old, dir.path(), |_| ()), "fine");
         assert!(judge(&old, dir.path(), |o| o.passthrough = Passthrough::On).contains("6.9"));
+    }
+
+    #[test]
+    fn a_file_is_refused_as_a_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("s");
+        store(&file).unwrap();
+        fs::write(&file, "x").unwrap();
+        assert!(store(&file).unwrap_err().to_string().ends_with("s is not a directory; give a folder"));
     }
 
     #[test]
