@@ -182,8 +182,8 @@ impl Engine {
         // A save that goes on is not what this version is made of.
         let settled = is_settled(&about.trigger);
         let new = walk.new.iter().any(|file| settled || !is_temporary_path(&file.path));
-        // A version may have begun between a save's data and its pointer: what the pointer says is new then.
-        if !new && !walk.is_committed && (!about.always || self.ns.find(snapshot.dir)?.is_none()) {
+        let worth = new || self.commits_anew(snapshot, &about, walk)?;
+        if !worth && (!about.always || self.ns.find(snapshot.dir)?.is_none()) {
             let (gone, seq) = self.ns.end_snapshot(snapshot.id, Vec::new())?;
             return Ok((Made::Nothing, gone, seq));
         }
@@ -213,6 +213,15 @@ impl Engine {
         };
         let (_, (gone, seq)) = self.change_run_with(run_id, change, commit)?;
         Ok((Made::Version(run_id, Box::new(version)), gone, seq))
+    }
+
+    /// Whether the marker that began the moment says what no version says yet: the one before may have begun between a
+    /// save's data and its pointer. One that began by the same pointer may not: TensorFlow writes it again after each sweep.
+    fn commits_anew(&self, snapshot: &Snapshot, about: &Pending, walk: &Walk<'_>) -> Result<bool> {
+        let Some((run, _)) = self.run_at(snapshot.dir).filter(|_| walk.is_committed) else {
+            return Ok(false);
+        };
+        Ok(self.last_version(run, |_| true)?.is_some_and(|before| before.trigger != about.trigger))
     }
 
     /// Puts the top of the tree and the blob that describes the version, and makes all of it durable. Returns the bytes

@@ -121,7 +121,8 @@ fn a_pointer_that_came_after_a_version_was_begun_is_in_one_of_its_own() {
     moment(engine, ROOT);
     while engine.build_next().unwrap().is_some() {}
     point("ckpt-2");
-    point("ckpt-2");
+    // As TensorFlow does after each sweep.
+    point("ckpt-2\"\nall_model_checkpoint_paths: \"ckpt-2");
     let versions = world.versions(ROOT);
     let read = |version: &Version| String::from_utf8(world.read(version, &["checkpoint"]).unwrap()).unwrap();
     let pointers: Vec<_> = versions.iter().map(|version| (version.trigger.clone(), read(version))).collect();

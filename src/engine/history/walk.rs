@@ -209,8 +209,7 @@ impl<'a> Walk<'a> {
     fn body(&mut self, inode: &Inode, dir: Ino, path: Vec<Vec<u8>>, file: &Resolved) -> Result<tree::Body> {
         let sealed = file.sealed;
         let is_marker = self.marker.is_some() && path.last().map(Vec::as_slice) == self.marker;
-        self.is_committed |=
-            is_marker && self.known.top.is_some() && !self.known.contents.contains_key(&sealed.id);
+        self.is_committed |= is_marker && !self.known.contents.contains_key(&sealed.id);
         let emptied = if sealed.size == 0 { self.emptied(&path)? } else { None };
         let (format, soundness) = match self.known.contents.get(&sealed.id) {
             _ if let Some(format) = emptied => {
