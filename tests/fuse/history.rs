@@ -456,17 +456,17 @@ fn the_name_itself_is_nobodys_to_take() {
 fn the_history_of_one_file_has_each_content_once() {
     let mount = mounted();
     let live = mount.path("run");
-    // No name of a checkpoint: one that is saved twice before a version is a run of its own below.
+    // Too small for checkpoint content: of that, what is saved twice before a version is a run of its own below.
     fs::create_dir_all(live.join("sub")).unwrap();
     for (n, seed) in [1, 1, 2, 1].into_iter().enumerate() {
-        fs::write(live.join("sub/f.dat"), noise(2 << 20, seed)).unwrap();
+        fs::write(live.join("sub/f.dat"), noise(1 << 19, seed)).unwrap();
         snapshot(&live, &format!("v{n}"));
     }
     fs::remove_file(live.join("sub/f.dat")).unwrap();
     for dir in [live.join(".snapshots/.files/sub/f.dat"), live.join("sub/.snapshots/.files/f.dat")] {
         assert_eq!(names(&dir), ["000001", "000003"]);
-        assert_bytes(&dir.join("000001"), &noise(2 << 20, 1));
-        assert_bytes(&dir.join("000003"), &noise(2 << 20, 2));
+        assert_bytes(&dir.join("000001"), &noise(1 << 19, 1));
+        assert_bytes(&dir.join("000003"), &noise(1 << 19, 2));
         assert!(!dir.join("000002").exists());
     }
     mount.no_faults();
