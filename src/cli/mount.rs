@@ -87,14 +87,10 @@ pub(super) fn start(store: &Path, mountpoint: &Path, options: &str) -> Outcome {
 
 /// Judges the options and the two places as [`start`] would, and changes nothing.
 pub(super) fn rehearse(store: &Path, mountpoint: &Path, options: &str) -> Outcome {
-    let (store, mountpoint) = (locate::resolve(store), locate::resolve(mountpoint));
-    preflight::store(&store)?;
-    let layout = Layout::new(&store);
-    let options = options::gather(&parsed(&words(&store, &mountpoint, options))?, &layout.config())?;
-    lock::refuse_mounted(&layout.lock())?;
-    preflight::mountpoint(&mountpoint, &store, options.nonempty)?;
-    preflight::machine(&Machine::here(), &preflight::Places::here(), &options)?;
-    Ok(layout.read_format().map(drop)?)
+    let plan = read(&parsed(&words(store, mountpoint, options))?)?;
+    lock::refuse_mounted(&plan.layout.lock())?;
+    judge(&plan)?;
+    Ok(plan.layout.read_format().map(drop)?)
 }
 
 /// The words of a command line: a path may begin with a dash.
@@ -116,21 +112,33 @@ fn parsed(args: &[OsString]) -> Outcome<ArgMatches> {
 }
 
 fn plan(matches: &ArgMatches) -> Outcome<Plan> {
+    let plan = read(matches)?;
+    preflight::clean_dead(&plan.mountpoint)?;
+    lock::refuse_mounted(&plan.layout.lock())?;
+    if matches.get_flag("mkdir") {
+        preflight::make_mountpoint(&plan.mountpoint)?;
+    }
+    judge(&plan)?;
+    plan.layout.prepare()?;
+    Ok(plan)
+}
+
+/// What was asked for, not judged yet.
+fn read(matches: &ArgMatches) -> Outcome<Plan> {
     let store = locate::resolve(path(matches, "store")?);
     let mountpoint = locate::resolve(path(matches, "mountpoint")?);
     preflight::store(&store)?;
     let layout = Layout::new(&store);
     let options = options::gather(matches, &layout.config())?;
-    preflight::clean_dead(&mountpoint)?;
-    lock::refuse_mounted(&layout.lock())?;
-    if matches.get_flag("mkdir") {
-        preflight::make_mountpoint(&mountpoint)?;
-    }
-    preflight::mountpoint(&mountpoint, &store, options.nonempty)?;
-    preflight::hot_folder(&locate::resolve(&options.hot_folder(&store)), &mountpoint)?;
-    preflight::machine(&Machine::here(), &preflight::Places::here(), &options)?;
-    layout.prepare()?;
     Ok(Plan { layout, mountpoint, options })
+}
+
+/// Whether this machine can mount it there.
+fn judge(Plan { layout, mountpoint, options }: &Plan) -> Outcome {
+    let store = layout.root();
+    preflight::mountpoint(mountpoint, store, options.nonempty)?;
+    preflight::hot_folder(&locate::resolve(&options.hot_folder(store)), mountpoint)?;
+    Ok(preflight::machine(&Machine::here(), &preflight::Places::here(), options)?)
 }
 
 fn path<'a>(matches: &'a ArgMatches, name: &str) -> Outcome<&'a PathBuf> {
