@@ -41,6 +41,9 @@ impl Engine {
         let last_writer = handle.writable && state.writers == 0;
         let closed = state.handles == 0;
         drop(state);
+        if last_writer {
+            self.let_go_by_writer(live.ino);
+        }
         self.let_go(live);
         if closed && self.cache.is_above(live.ino, self.options.hot_cache_bytes) {
             // It was open when its turn to go came.

@@ -112,11 +112,14 @@ pub(super) fn open_flags(direct: bool, keep_cache: bool) -> FopenFlags {
 }
 
 impl Core {
-    pub(super) fn answer_open(&self, ino: u64, flags: i32, who: Caller, reply: ReplyOpen) {
+    pub(super) fn answer_open(&self, ino: u64, flags: i32, who: Caller, pid: u32, reply: ReplyOpen) {
         let opened = match self.engine.open(ino, flags, who) {
             Ok(opened) => opened,
             Err(error) => return reply.error(self.fail(&error, "open a file")),
         };
+        if flags & libc::O_ACCMODE != libc::O_RDONLY {
+            self.engine.opened_by(ino, pid);
+        }
         match &opened.how {
             How::Daemon { direct, keep_cache } => {
                 reply.opened(FileHandle(opened.fh), open_flags(*direct, *keep_cache));

@@ -253,20 +253,18 @@ impl Filesystem for Ckptfs {
             return self.open_history(ino, flags.0, reply);
         }
         let (flags, who) = (flags.0, caller(req));
+        let pid = req.pid();
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
-        if writes {
-            self.engine.opened_by(ino.0, req.pid());
-        }
         let updates = writes && flags & libc::O_TRUNC == 0;
         let short = writes && self.engine.is_short_of_room();
         if short || updates && self.engine.is_slow_to_write(ino.0) {
             let core = self.core.clone();
             self.slow.run(move || match if short { core.engine.make_room() } else { Ok(()) } {
-                Ok(()) => core.answer_open(ino.0, flags, who, reply),
+                Ok(()) => core.answer_open(ino.0, flags, who, pid, reply),
                 Err(error) => reply.error(core.fail(&error, "open a file")),
             });
         } else {
-            self.answer_open(ino.0, flags, who, reply);
+            self.answer_open(ino.0, flags, who, pid, reply);
         }
     }
 
@@ -282,10 +280,15 @@ impl Filesystem for Ckptfs {
     ) {
         self.requests.count(Kind::Create);
         let new = New { parent, name: name.to_owned(), mode, flags, who: caller(req), pid: req.pid() };
-        if self.engine.is_short_of_room() {
+        let short = self.engine.is_short_of_room();
+        let unclosed = self.engine.unclosed_saves(parent.0, new.name.as_bytes(), new.pid);
+        if short || !unclosed.is_empty() {
             let core = self.core.clone();
-            self.slow.run(move || match core.engine.make_room() {
-                Ok(()) => core.answer_create(&new, reply),
+            self.slow.run(move || match if short { core.engine.make_room() } else { Ok(()) } {
+                Ok(()) => {
+                    core.engine.await_close(&unclosed, new.pid);
+                    core.answer_create(&new, reply);
+                }
                 Err(error) => reply.error(core.fail(&error, "create a file")),
             });
         } else {

@@ -14,6 +14,27 @@ use crate::formats::{self, Validity};
 use crate::version::names::is_temporary;
 
 impl Engine {
+    /// Files of another save that thread `pid`, which is about to make `name` in `dir`, has not closed yet as far as the
+    /// kernel has told. Most likely it has: [`await_close`](Self::await_close), or both saves may share a version.
+    pub fn unclosed_saves(&self, dir: Ino, name: &[u8], pid: u32) -> Vec<Ino> {
+        let mut open = self.history.writers.open_of(pid);
+        if open.is_empty() {
+            return open;
+        }
+        let Ok((run, save)) = self.save_of(name, dir) else { return Vec::new() };
+        open.retain(|ino| {
+            let home = self.ns.find(*ino).ok().flatten().and_then(|inode| inode.home);
+            let theirs = home.and_then(|home| self.save_of(&home.name, home.parent).ok());
+            theirs.is_some_and(|(their_run, theirs)| their_run == run && theirs.differs(&save))
+        });
+        open
+    }
+
+    /// Waits until thread `pid` has closed `files`; not for long, and once where it keeps one open.
+    pub fn await_close(&self, files: &[Ino], pid: u32) {
+        self.history.writers.wait_closed(files, pid);
+    }
+
     /// A file is about to be made, or to get its name: if names say that it is of another save than what waits in its run,
     /// that one is finished.
     pub(in super::super) fn before_next_save(&self, dir: Ino, name: &[u8]) -> Result<()> {

@@ -18,11 +18,17 @@ use crate::version::names::{facts_of_path, is_bare_step, is_thrown_away};
 const MARKER_BYTES_MAX: usize = 4096;
 
 impl Engine {
-    /// Process `pid` has opened `ino` for writing.
+    /// Thread `pid` has opened `ino` for writing.
     pub fn opened_by(&self, ino: Ino, pid: u32) {
-        if self.options.history.provenance && self.history.writers.opened(ino, pid) {
+        self.history.writers.opened(ino, pid);
+        if self.options.history.provenance && self.history.writers.is_unknown(pid) {
             self.history.settling.notify_one();
         }
+    }
+
+    /// The handle that [`closed`](Self::closed) told of does not count any more.
+    pub(in super::super) fn let_go_by_writer(&self, ino: Ino) {
+        self.history.writers.closed(ino);
     }
 
     /// Reads what is to be recorded of the processes that have opened files.
