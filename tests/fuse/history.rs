@@ -540,3 +540,23 @@ fn a_renamed_run_takes_its_history_along_and_a_new_one_at_its_path_has_none() {
     assert_bytes(&new.join(".snapshots/latest/weights.bin"), &noise(3 << 20, 1));
     mount.no_faults();
 }
+
+/// close(2) returns before the daemon reads of it, and another of its threads may read of the next save first.
+#[test]
+fn saves_that_follow_each_other_at_once_have_a_version_each() {
+    const SAVES: usize = 60;
+    let mount = Mount::with(&["settle=1h", "max_to_keep=0"]);
+    let live = mount.path("run");
+    fs::create_dir(&live).unwrap();
+    let bytes = noise((1 << 20) + SAVES, 1);
+    for epoch in 1..=SAVES {
+        fs::write(live.join(format!("model_epoch{epoch}.bin")), &bytes[epoch..]).unwrap();
+    }
+    snapshot(&live, "end");
+    for epoch in 1..=SAVES {
+        let version = live.join(format!(".snapshots/{epoch:06}"));
+        assert_eq!(names(&version).len(), epoch);
+        assert_bytes(&version.join(format!("model_epoch{epoch}.bin")), &bytes[epoch..]);
+    }
+    mount.no_faults();
+}

@@ -12,7 +12,7 @@ use crate::catalog::keys::Ino;
 use crate::content::tree::Soundness;
 use crate::formats::{self, Format};
 use crate::pack::collect::is_damage;
-use crate::version::names::facts_of_path;
+use crate::version::names::{facts_of_path, is_temporary};
 
 /// Extended attributes with which a script says what it saved.
 const XATTR: &[u8] = b"user.ckptfs.";
@@ -49,7 +49,7 @@ impl Walk<'_> {
         for file in &self.new {
             let name = || String::from_utf8_lossy(&file.path.join(&b'/')).into_owned();
             if is_temporary_path(&file.path) {
-                if is_settled(trigger) {
+                if is_settled(trigger) && !self.is_of_next_save(file) {
                     incomplete.push(format!("{}: left under a temporary name", name()));
                 }
                 continue;
@@ -73,6 +73,17 @@ impl Walk<'_> {
         let mut why: Vec<String> = invalid.into_iter().chain(incomplete).collect();
         why.truncate(REASONS_MAX);
         Ok(Standing { complete, valid, why })
+    }
+
+    /// Whether a file with a temporary name is the next save of something that is new in this version under its own name:
+    /// the moment fell between its close and its rename, and what it is to replace is whole.
+    fn is_of_next_save(&self, file: &NewFile) -> bool {
+        let Some(at) = file.path.iter().position(|name| is_temporary(name)) else { return false };
+        let (Some(above), Some(temporary)) = (file.path.get(..at), file.path.get(at)) else { return false };
+        self.new.iter().filter(|other| !is_temporary_path(&other.path)).any(|other| {
+            let name = other.path.strip_prefix(above).and_then(<[_]>::first);
+            name.is_some_and(|name| temporary.windows(name.len()).any(|part| part == *name))
+        })
     }
 
     /// What a file needs beside it to be a whole checkpoint, if that is not there.

@@ -36,6 +36,8 @@ mod writers;
 #[cfg(test)]
 mod moment_tests;
 #[cfg(test)]
+mod next_save_tests;
+#[cfg(test)]
 mod resolve_tests;
 #[cfg(test)]
 mod rewalk_tests;

@@ -49,6 +49,8 @@ impl Engine {
         } else if !is_dir && is_temporary(from.name) && !is_temporary(to.name) {
             // A version may have taken it as left over under its temporary name: it is complete only now.
             self.note_if_checkpoint(moved.ino, to)?;
+        } else if is_dir {
+            self.note_below(moved.ino)?;
         }
         let event = Event::Renamed { from: from.name, to: to.name, is_dir };
         self.marked(&event, to.parent, moved.ino)
@@ -59,6 +61,21 @@ impl Engine {
         let home = place.into();
         if formats::recognise(&self.file_path(&home)?, &*self.source_of(&inode)?)?.is_some() {
             self.note(ino, &home, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Directory `dir` has another name: what waits below it may be of another run or save now.
+    fn note_below(&self, dir: Ino) -> Result<()> {
+        let mut waiting = self.history.bursts.lock().files();
+        waiting.sort_by_key(|(_, fresh)| fresh.order);
+        for (ino, fresh) in waiting {
+            let Some(inode) = self.ns.find(ino)? else { continue };
+            if let Some(home) = &inode.home
+                && self.ns.is_below(&inode, dir)?
+            {
+                self.note(ino, home, fresh.pid)?;
+            }
         }
         Ok(())
     }

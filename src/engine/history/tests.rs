@@ -115,34 +115,6 @@ fn twenty_overwrites_in_place_are_twenty_versions_each_with_its_bytes() {
     drop(world.workers);
 }
 
-/// The kernel tells of a close(2) after it has returned, and another thread may read of the next save first.
-#[test]
-fn a_close_that_is_told_late_leaves_each_save_its_version() {
-    const THREAD: u32 = 42;
-    let dir = tempfile::tempdir().unwrap();
-    let world = open(dir.path(), Duration::from_secs(3600));
-    let (engine, run) = (&world.engine, world.mkdir(ROOT, "run"));
-    for epoch in 1..=3 {
-        let name = format!("model_epoch{epoch}.npy");
-        let unclosed = engine.unclosed_saves(run, name.as_bytes(), THREAD);
-        assert_eq!(unclosed.len(), usize::from(epoch > 1));
-        engine.await_close(&unclosed, THREAD);
-        let (attr, opened) = engine.create(run, name.as_bytes(), 0o644, libc::O_WRONLY, ME).unwrap();
-        engine.opened_by(attr.inode.ino, THREAD);
-        engine.write(opened.fh, 0, &npy(epoch), false).unwrap();
-        let engine = engine.clone();
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(20));
-            engine.release(opened.fh).unwrap();
-        });
-    }
-    engine.await_close(&engine.unclosed_saves(run, b"model_epoch4.npy", THREAD), THREAD);
-    let versions = world.versions(run);
-    let found = versions.iter().map(|version| (version.epoch, version.files)).collect::<Vec<_>>();
-    assert_eq!(found, [(Some(1), 1), (Some(2), 2), (Some(3), 3)]);
-    drop(world.workers);
-}
-
 #[test]
 fn nothing_new_makes_no_version_and_text_makes_none_either() {
     let dir = tempfile::tempdir().unwrap();

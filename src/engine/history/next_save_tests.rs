@@ -1,0 +1,73 @@
+//! Saves that follow each other faster than the settle time: where one ends and the next begins.
+
+use std::time::Duration;
+
+use super::super::world::ME;
+use super::tests::{npy, open};
+use crate::catalog::keys::ROOT;
+use crate::namespace::rename::{Over, Place};
+use crate::version::record::Version;
+
+/// The kernel tells of a close(2) after it has returned, and another thread may read of the next save first.
+#[test]
+fn a_close_that_is_told_late_leaves_each_save_its_version() {
+    const THREAD: u32 = 42;
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    let (engine, run) = (&world.engine, world.mkdir(ROOT, "run"));
+    for epoch in 1..=3 {
+        let name = format!("model_epoch{epoch}.npy");
+        let unclosed = engine.unclosed_saves(run, name.as_bytes(), THREAD);
+        assert_eq!(unclosed.len(), usize::from(epoch > 1));
+        engine.await_close(&unclosed, THREAD);
+        let (attr, opened) = engine.create(run, name.as_bytes(), 0o644, libc::O_WRONLY, ME).unwrap();
+        engine.opened_by(attr.inode.ino, THREAD);
+        engine.write(opened.fh, 0, &npy(epoch), false).unwrap();
+        let engine = engine.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            engine.release(opened.fh).unwrap();
+        });
+    }
+    engine.await_close(&engine.unclosed_saves(run, b"model_epoch4.npy", THREAD), THREAD);
+    let versions = world.versions(run);
+    let found = versions.iter().map(|version| (version.epoch, version.files)).collect::<Vec<_>>();
+    assert_eq!(found, [(Some(1), 1), (Some(2), 2), (Some(3), 3)]);
+}
+
+#[test]
+fn a_directory_that_gets_its_name_by_rename_is_another_save_than_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    let run = world.mkdir(ROOT, "run");
+    for step in 1..=3 {
+        let made = world.mkdir(run, "save.tmp");
+        world.save(made, "a.npy", &npy(step));
+        world.save(made, "b.npy", &npy(step + 100));
+        let (from, name) = (Place { parent: run, name: b"save.tmp" }, format!("checkpoint-{step}"));
+        world.engine.rename(from, Place { parent: run, name: name.as_bytes() }, Over::Replace).unwrap();
+    }
+    let versions = world.versions(run);
+    assert_eq!(versions.iter().map(|version| version.step).collect::<Vec<_>>(), [Some(1), Some(2), Some(3)]);
+    assert!(versions.iter().all(Version::is_good), "{versions:?}");
+}
+
+/// The moment of a run that came to rest may fall between the close of a temporary file and its rename.
+#[test]
+fn the_next_save_under_a_temporary_name_does_not_spoil_the_checkpoint_that_it_is_to_replace() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    let (whole, cut) = (world.mkdir(ROOT, "whole"), world.mkdir(ROOT, "cut"));
+    world.save(whole, "model.npy", &npy(1));
+    world.save(whole, "model.npy.tmp", &npy(2));
+    world.save(cut, "model.npy", &npy(1));
+    world.save(cut, "optimizer.npy.tmp", &npy(2));
+    assert!(world.versions(whole)[0].is_good());
+    assert_eq!(world.versions(cut)[0].why, ["optimizer.npy.tmp: left under a temporary name"]);
+    let (from, to) =
+        (Place { parent: whole, name: b"model.npy.tmp" }, Place { parent: whole, name: b"model.npy" });
+    world.engine.rename(from, to, Over::Replace).unwrap();
+    let versions = world.versions(whole);
+    assert_eq!(versions.len(), 2);
+    assert_eq!(world.read(&versions[1], &["model.npy"]).unwrap(), npy(2));
+}
