@@ -15,6 +15,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod backup;
 mod bench;
 mod commands;
 mod costs;
