@@ -11,7 +11,7 @@ from pathlib import Path
 
 import disks
 from compare_measure import MIB, Save, allocated, read_file, read_tool, tool
-from mounts import Mount, MountError
+from mounts import MountError
 
 
 class Side:

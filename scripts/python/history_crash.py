@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 
-from mounts import LIMIT_SECONDS, Mount, MountError, wait_for
+from mounts import LIMIT_SECONDS, Mount, MountError
 
 SIZES = (200, 5_000, 300_000)
 RUN = "run"

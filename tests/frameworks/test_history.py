@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import h5py
 import keras
 import pytest
 import safetensors.torch

@@ -49,7 +49,7 @@ fn a_copy_of_an_unmounted_store_has_all_its_history_and_the_next_copy_takes_no_p
         mount.mount();
     }
     assert_eq!(taken, Vec::<PathBuf>::new(), "packs that the first copy has");
-    let clean = ckptfs(&["check", "--read-data", copied.to_str().unwrap()]);
+    let clean = ckptfs(&["check", "--read-data", text(&copied)]);
     assert!(clean.status.success(), "{}", said(&clean));
     // Beside the store that it is a copy of, which is mounted.
     let other = Mount::at(there, &["settle=1h", "hot_cache=0"], &ckptfs);

@@ -19,10 +19,6 @@ fn disk() -> TempDir {
     dir
 }
 
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 fn bench(path: &Path, args: &[&str]) -> Output {
     ckptfs(&[&["bench", text(path)], args].concat())
 }

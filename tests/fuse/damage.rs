@@ -2,31 +2,11 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::common::*;
 
 const LEN: usize = 3 << 20;
-
-/// A checkpoint whose bytes nothing compresses.
-fn npy(seed: u64) -> Vec<u8> {
-    let mut header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({LEN},), }}").into_bytes();
-    header.resize(117, b' ');
-    header.push(b'\n');
-    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], &header, &noise(LEN, seed)].concat()
-}
-
-/// Flips a bit of the stored form of `bytes` at `at`, in whichever pack has them.
-fn flip(store: &Path, bytes: &[u8], at: usize) {
-    let packs = fs::read_dir(store.join("packs")).unwrap().map(|entry| entry.unwrap().path());
-    let find =
-        |path: &PathBuf| fs::read(path).unwrap().windows(64).position(|window| window == &bytes[at..at + 64]);
-    let (path, offset) = packs.filter_map(|path| find(&path).map(|at| (path, at))).next().unwrap();
-    let pack = open_rw(&path);
-    let mut byte = [0];
-    pack.read_exact_at(&mut byte, offset as u64).unwrap();
-    pack.write_all_at(&[byte[0] ^ 1], offset as u64).unwrap();
-}
 
 #[test]
 fn a_damaged_version_fails_where_it_is_hit_and_the_check_and_the_repair_name_it() {
@@ -34,7 +14,7 @@ fn a_damaged_version_fails_where_it_is_hit_and_the_check_and_the_repair_name_it(
     let run = mount.path("exp");
     fs::create_dir(&run).unwrap();
     let text = |path: &Path| path.to_str().unwrap().to_owned();
-    let saves = [npy(1), npy(2)];
+    let saves = [npy(1, LEN), npy(2, LEN)];
     for bytes in &saves {
         fs::write(run.join("model.npy"), bytes).unwrap();
         assert!(ckptfs(&["snapshot", &text(&run)]).status.success());

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -39,30 +39,6 @@ fn made() -> Mount {
     }
     assert!(ckptfs(&["snapshot", text(&run)]).status.success());
     mount
-}
-
-/// A valid numpy file whose bytes nothing compresses.
-pub(crate) fn npy(seed: u64, len: usize) -> Vec<u8> {
-    let mut header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({len},), }}").into_bytes();
-    header.resize(117, b' ');
-    header.push(b'\n');
-    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], &header, &noise(len, seed)].concat()
-}
-
-/// Flips a bit of the stored form of `bytes` at `at`, in whichever pack has them.
-pub(crate) fn flip(store: &Path, bytes: &[u8], at: usize) {
-    let packs = fs::read_dir(store.join("packs")).unwrap().map(|entry| entry.unwrap().path());
-    let find =
-        |path: &PathBuf| fs::read(path).unwrap().windows(64).position(|window| window == &bytes[at..at + 64]);
-    let (path, offset) = packs.filter_map(|path| find(&path).map(|at| (path, at))).next().unwrap();
-    let pack = open_rw(&path);
-    let mut byte = [0];
-    pack.read_exact_at(&mut byte, offset as u64).unwrap();
-    pack.write_all_at(&[byte[0] ^ 1], offset as u64).unwrap();
-}
-
-pub(crate) fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// Asserts that two trees are the same to the last attribute; the mode and times of the top are not compared.

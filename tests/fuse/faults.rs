@@ -53,7 +53,7 @@ fn a_daemon_that_aborts_while_it_makes_a_version_makes_it_after_the_next_mount_o
         eprintln!("-- {}", point.name());
         let mount = Mount::new("on");
         fs::create_dir(mount.path("run")).unwrap();
-        let bytes = npy(200_000, seed);
+        let bytes = npy(seed, 200_000);
         dies(&mount, point, || fs::write(mount.path("run/model.npy"), &bytes).unwrap());
         let versions = mount.path("run/.snapshots");
         eventually("the version is there", || versions.join("000001").is_dir());
@@ -102,12 +102,4 @@ fn a_fault_that_there_is_not_is_refused_with_those_that_there_are() {
         "{text}"
     );
     mount.mount();
-}
-
-/// A valid numpy file of bytes that nothing compresses.
-fn npy(len: usize, seed: u64) -> Vec<u8> {
-    let mut header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({len},), }}").into_bytes();
-    header.resize(117, b' ');
-    header.push(b'\n');
-    [&b"\x93NUMPY\x01\x00\x76\x00"[..], &header, &noise(len, seed)].concat()
 }

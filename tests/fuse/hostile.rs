@@ -11,10 +11,6 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }

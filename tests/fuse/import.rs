@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::common::*;
-use crate::export::{npy, same_trees, text};
+use crate::export::same_trees;
 
 const LEN: usize = 100_000;
 

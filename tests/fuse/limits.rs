@@ -15,10 +15,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::common::*;
 
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 /// A mount that makes versions when told.
 fn by_hand(options: &[&str]) -> Mount {
     Mount::with(&[&["settle=1h", "hot_cache=0"], options].concat())

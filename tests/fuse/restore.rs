@@ -11,7 +11,7 @@ use rustix::fs::{XattrFlags, getxattr, setxattr};
 use serde_json::Value;
 
 use crate::common::*;
-use crate::export::{flip, npy, same_trees, text};
+use crate::export::same_trees;
 
 const LEN: usize = 600_000;
 

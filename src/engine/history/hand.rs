@@ -4,9 +4,8 @@
 //! may. A refusal is one line that names the version and the way out. Whether it is durable when it returns is for the
 //! caller to see to: it may have more to do.
 
-use std::time::Duration;
-
 use super::super::Engine;
+use super::writers::stays_open;
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{Ino, RunId};
@@ -14,9 +13,6 @@ use crate::version::record::{Expired, Run, Version};
 
 /// The longest tag, in bytes: it is the name of a directory entry.
 const TAG_BYTES_MAX: usize = 255;
-/// How often, and after which pause, it is looked whether a version is closed before it counts as open.
-const CLOSE_TRIES: u32 = 20;
-const CLOSE_PAUSE: Duration = Duration::from_millis(10);
 /// Names in the virtual directory that mean something else.
 const VIEWS: [&str; 7] = ["latest", "newest", "best", "by-time", "by-tag", "by-step", "at"];
 
@@ -91,15 +87,10 @@ impl Engine {
         })
     }
 
-    /// Marks a version as about to go, by hand; `EBUSY` while it has a tag or a pin, or somebody has it open. The kernel
-    /// tells us of a close after it has answered close(2), so one that was closed a moment ago is waited for.
+    /// Marks a version as about to go, by hand; `EBUSY` while it has a tag or a pin, or somebody has it open.
     pub(super) fn expire_by_hand(&self, run: RunId, number: u32) -> Result<Version> {
-        for _ in 0..CLOSE_TRIES {
-            if !self.is_held_version(run, number) {
-                break;
-            }
-            std::thread::sleep(CLOSE_PAUSE);
-        }
+        // What is open still is refused below, as a tag is.
+        stays_open(|| self.is_held_version(run, number));
         self.expire_version(run, number, true, "removed by hand")
     }
 

@@ -21,6 +21,20 @@ const PROCESSES_MAX: usize = 256;
 const FILES_MAX: usize = 65_536;
 /// How long to wait for the kernel to tell of a close. A thread that keeps a file open all the while waits once for it.
 const CLOSE_WAIT: Duration = Duration::from_millis(100);
+/// How often, and after which pause, it is looked whether what seems open is closed.
+const CLOSE_TRIES: u32 = 20;
+const CLOSE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Whether `is_open` stays true for longer than the kernel takes to tell of a close.
+pub(super) fn stays_open(is_open: impl Fn() -> bool) -> bool {
+    for _ in 0..CLOSE_TRIES {
+        if !is_open() {
+            return false;
+        }
+        std::thread::sleep(CLOSE_PAUSE);
+    }
+    true
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Writers {

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use super::super::super::Engine;
+use super::super::writers::stays_open;
 use super::plan::Step;
 use crate::base::clock::Time;
 use crate::base::fault::{self, Point};
@@ -145,21 +146,11 @@ impl Engine {
         names.map(|name| Ok((name.to_vec(), self.ns.getxattr(inode.ino, name)?))).collect()
     }
 
-    /// Whether somebody has `ino` open for writing. The kernel tells of a close a moment later, so one is waited for.
+    /// Whether somebody has `ino` open for writing.
     pub(super) fn is_open_for_writing(&self, ino: Ino) -> bool {
-        for _ in 0..CLOSE_TRIES {
-            if self.writers(ino) == 0 {
-                return false;
-            }
-            std::thread::sleep(CLOSE_PAUSE);
-        }
-        true
+        stays_open(|| self.writers(ino) > 0)
     }
 }
-
-/// How often, and after which pause, it is looked whether a file is closed before it counts as open.
-const CLOSE_TRIES: u32 = 20;
-const CLOSE_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// The inode that `entry` is, but for its number and its names.
 fn inode_of(entry: &Entry) -> Result<Inode> {
