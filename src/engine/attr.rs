@@ -5,8 +5,8 @@
 //! ctime with mtime: so ctime is the later of the recorded one and that mtime.
 
 use super::Engine;
-use crate::base::Result;
 use crate::base::clock::Time;
+use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
 use crate::catalog::records::{Body, Content, Inode};
 use crate::hot::HotAttr;
@@ -47,7 +47,11 @@ impl Engine {
                     Ok(hot) => hot,
                     // Replaced, sealed or erased since the inode was read?
                     Err(error) => match self.ns.find(inode.ino)? {
-                        None => return Ok(Attr { inode, size: 0, blocks: 0, volatile: false }),
+                        // Only remembered: its name is gone, and the kernel asks for what an old descriptor leads to.
+                        None if inode.nlink == 0 => {
+                            return Ok(Attr { inode, size: 0, blocks: 0, volatile: false });
+                        }
+                        None => return Err(Error::Errno(libc::ESTALE)),
                         Some(now) if now.content() != inode.content() => return self.attr(now),
                         Some(_) => return Err(error),
                     },

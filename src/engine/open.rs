@@ -143,7 +143,7 @@ impl Engine {
 
     fn open_held(&self, live: &Arc<Live>, flags: i32, caller: Caller) -> Result<Opened> {
         let mut state = live.lock();
-        let inode = self.ns.find_held(live.ino)?.ok_or(Error::Errno(libc::ENOENT))?;
+        let inode = self.ns.find_held(live.ino)?.ok_or(Error::Errno(libc::ESTALE))?;
         if inode.is_dir() {
             return Err(Error::Errno(libc::EISDIR));
         }

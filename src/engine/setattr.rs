@@ -24,7 +24,7 @@ impl Engine {
 
     fn truncate_held(&self, live: &Live, size: u64, caller: Caller) -> Result<()> {
         let mut state = live.lock();
-        let inode = self.ns.find_held(live.ino)?.ok_or(Error::Errno(libc::ENOENT))?;
+        let inode = self.ns.find_held(live.ino)?.ok_or(Error::Errno(libc::ESTALE))?;
         if inode.is_dir() {
             return Err(Error::Errno(libc::EISDIR));
         }

@@ -433,7 +433,7 @@ impl Filesystem for Ckptfs {
             let (attr, ttl) = match self.engine.getattr(entry.ino) {
                 Ok(attr) => (file_attr(&attr), attr_ttl(&attr)),
                 // Removed since the listing was read.
-                Err(Error::Errno(libc::ENOENT)) => return Ok(false),
+                Err(Error::Errno(libc::ESTALE)) => return Ok(false),
                 Err(error) => {
                     // One damaged file does not hide the others: stat of this one asks again, and fails.
                     self.engine.report(&error, "stat a file of a listed directory");

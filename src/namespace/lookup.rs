@@ -19,13 +19,15 @@ impl Namespace {
         self.find(ino)
     }
 
-    /// The inode with this number, or what is remembered of it while the kernel still knows it;
-    /// `ENOENT` if there is none.
+    /// The inode with this number, or what is remembered of it while the kernel still knows it.
+    ///
+    /// `ESTALE` if there is none: what its number was looked up for was replaced or removed meanwhile. The kernel then
+    /// walks the path again, and whoever opens a name that is being replaced finds the new file.
     pub fn inode(&self, ino: Ino) -> Result<Inode> {
         if let Some(inode) = self.find(ino)? {
             return Ok(inode);
         }
-        self.ghosts.get(ino).ok_or(Error::Errno(libc::ENOENT))
+        self.ghosts.get(ino).ok_or(Error::Errno(libc::ESTALE))
     }
 
     /// Where `name` in directory `parent` leads; `None` if there is no such entry.
@@ -35,7 +37,8 @@ impl Namespace {
         Dentry::decode(&bytes).map(Some).ok_or_else(|| damaged_key(&key))
     }
 
-    /// The inode that `name` in `parent` leads to; `ENOENT` if there is no such entry.
+    /// The inode that `name` in `parent` leads to; `ENOENT` if there is no such entry, `ESTALE` if it was
+    /// replaced between two looks.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Inode> {
         if name.len() > super::NAME_MAX_BYTES {
             return Err(Error::Errno(libc::ENAMETOOLONG));

@@ -67,7 +67,7 @@ impl Namespace {
         let key = keys::xattr(ino, name);
         let mut change = Change::new(self);
         // What is removed and only remembered must not come back on record.
-        let mut inode = self.find(ino)?.ok_or(Error::Errno(libc::ENOENT))?;
+        let mut inode = self.find(ino)?.ok_or(Error::Errno(libc::ESTALE))?;
         match (self.meta.get(&key)?.is_some(), must) {
             (true, Must::Create) => return Err(Error::Errno(libc::EEXIST)),
             (false, Must::Replace) => return Err(Error::Errno(libc::ENODATA)),
@@ -85,7 +85,7 @@ impl Namespace {
         check(name)?;
         let mut naming = self.naming();
         let mut change = Change::new(self);
-        let mut inode = self.find(ino)?.ok_or(Error::Errno(libc::ENOENT))?;
+        let mut inode = self.find(ino)?.ok_or(Error::Errno(libc::ESTALE))?;
         let key = keys::xattr(ino, name);
         if self.meta.get(&key)?.is_none() {
             return Err(Error::Errno(libc::ENODATA));

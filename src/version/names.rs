@@ -10,7 +10,7 @@ pub use super::temporary::{is_temporary, is_thrown_away};
 
 /// A bare step has at most as many digits as `u64::MAX`.
 const STEP_DIGITS_MAX: usize = 20;
-/// A name of hexadecimal digits alone is a hash from so many on.
+/// Hexadecimal digits at the end of a name are a hash from so many on.
 const HASH_DIGITS_MIN: usize = 32;
 
 /// What a name tells of the checkpoint that it belongs to.
@@ -26,13 +26,20 @@ pub struct NameFacts {
 
 /// The facts of one name: `epoch=3-step=100-val_loss=0.12.ckpt`, `iter_0001000`, `ckpt-12.index`.
 ///
-/// A hash tells nothing, whatever its digits happen to look like: Orbax names its data files by 32 random ones.
+/// A hash tells nothing, whatever its digits happen to look like: Orbax names its data files by 32 random ones, and
+/// TensorFlow the file that becomes `checkpoint` by `checkpoint.tmp` and as many.
 pub fn facts_of(name: &[u8]) -> NameFacts {
-    if name.len() >= HASH_DIGITS_MIN && name.iter().all(u8::is_ascii_hexdigit) {
-        return NameFacts::default();
-    }
-    let found = scan(name);
+    let found = scan(without_hash(name));
     NameFacts { step: found.step.or(found.numbered), epoch: found.epoch, metrics: found.metrics }
+}
+
+/// The name without the hash that it ends in: digits alone, however many, are a number.
+fn without_hash(name: &[u8]) -> &[u8] {
+    let text = name.iter().rposition(|byte| !byte.is_ascii_hexdigit()).map_or(0, |at| at + 1);
+    let (own, digits) = name.split_at(text);
+    let is_hash =
+        digits.len() >= HASH_DIGITS_MIN && (own.is_empty() || !digits.iter().all(u8::is_ascii_digit));
+    if is_hash { own } else { name }
 }
 
 /// The facts of a path below its run, the component next to the run first: the innermost component that tells wins,
@@ -87,6 +94,9 @@ mod tests {
         let path: [&[u8]; 4] = [b"2", b"default", b"d", b"0a3b7ba278a821575a009663582b8fd5"];
         assert_eq!(facts_of_path(&path).step, Some(2));
         assert_eq!(facts_of(b"step_00000000000000000000000000000007").step, Some(7));
+        // "ba" is a word for steps, and 603 would be one.
+        assert_eq!(facts_of(b"checkpoint.tmpc610e85212d0697cb161d4ba431ba603"), NameFacts::default());
+        assert_eq!(facts_of(b"ckpt-5_temp_c610e85212d0697cb161d4ba431ba603").step, Some(5));
     }
 
     fn told(name: &str) -> (Option<u64>, Option<u64>, Vec<(String, f64)>) {
