@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 
 use ckptfs::base::fault::Point;
 
@@ -89,6 +90,26 @@ fn after_a_failed_fsync_reads_go_on_writing_stops_and_the_next_mount_has_everyth
     assert_bytes(&mount.path("sealed"), &noise(200_000, 1));
     fs::write(mount.path("later"), b"writable again").unwrap();
     mount.no_faults();
+}
+
+#[test]
+fn a_write_to_a_synchronous_file_fails_where_its_fsync_would() {
+    for (flag, fault) in [(0, false), (libc::O_SYNC, true), (libc::O_DSYNC, true)] {
+        let mount = Mount::new("on");
+        fs::write(mount.path("f"), b"before").unwrap();
+        open_rw(&mount.path("f")).sync_all().unwrap();
+        assert!(mount.unmount().status.success());
+        // The first is the one of the open.
+        let done = mount.mount_to_fail("eio@fdatasync:hot:2");
+        assert!(done.status.success(), "{}", said(&done));
+        let mut file = File::options().write(true).custom_flags(flag).open(mount.path("f")).unwrap();
+        let written = file.write_all(b"synced");
+        assert_eq!(written.err().and_then(|error| error.raw_os_error()), fault.then_some(libc::EIO));
+        drop(file);
+        mount.kill();
+        mount.mount();
+        mount.no_faults();
+    }
 }
 
 #[test]
