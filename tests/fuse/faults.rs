@@ -92,23 +92,25 @@ fn after_a_failed_fsync_reads_go_on_writing_stops_and_the_next_mount_has_everyth
     mount.no_faults();
 }
 
+/// With passthrough the kernel itself syncs each write, and the daemon only the names, when the file is opened.
 #[test]
-fn a_write_to_a_synchronous_file_fails_where_its_fsync_would() {
-    for (flag, fault) in [(0, false), (libc::O_SYNC, true), (libc::O_DSYNC, true)] {
-        let mount = Mount::new("on");
-        fs::write(mount.path("f"), b"before").unwrap();
-        open_rw(&mount.path("f")).sync_all().unwrap();
-        assert!(mount.unmount().status.success());
-        // The first is the one of the open.
-        let done = mount.mount_to_fail("eio@fdatasync:hot:2");
-        assert!(done.status.success(), "{}", said(&done));
-        let mut file = File::options().write(true).custom_flags(flag).open(mount.path("f")).unwrap();
-        let written = file.write_all(b"synced");
-        assert_eq!(written.err().and_then(|error| error.raw_os_error()), fault.then_some(libc::EIO));
-        drop(file);
-        mount.kill();
-        mount.mount();
-        mount.no_faults();
+fn opens_and_writes_of_synchronous_files_fail_where_their_sync_does() {
+    for (flag, fails) in [(0, false), (libc::O_SYNC, true), (libc::O_DSYNC, true)] {
+        for (passthrough, fault) in [("on", "eio@fdatasync:hot"), ("off", "eio@fdatasync:hot:2")] {
+            let mount = Mount::new(passthrough);
+            fs::write(mount.path("f"), b"before").unwrap();
+            open_rw(&mount.path("f")).sync_all().unwrap();
+            assert!(mount.unmount().status.success());
+            let done = mount.mount_to_fail(fault);
+            assert!(done.status.success(), "{}", said(&done));
+            let open = File::options().write(true).custom_flags(flag).open(mount.path("f"));
+            assert_eq!(open.is_err(), fails && passthrough == "on");
+            let written = open.and_then(|mut file| file.write_all(b"synced"));
+            assert_eq!(written.err().and_then(|error| error.raw_os_error()), fails.then_some(libc::EIO));
+            mount.kill();
+            mount.mount();
+            mount.no_faults();
+        }
     }
 }
 
