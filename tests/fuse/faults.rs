@@ -67,6 +67,33 @@ fn a_daemon_that_aborts_while_it_makes_a_version_makes_it_after_the_next_mount_o
 }
 
 #[test]
+fn retention_removes_nothing_before_the_newer_version_is_durable() {
+    for point in [Point::VersionPacked, Point::VersionRecorded, Point::VersionDurable] {
+        eprintln!("-- {}", point.name());
+        let mount = Mount::with(&["settle=0s", "hot_cache=0", "max_to_keep=1"]);
+        let run = mount.path("run");
+        fs::create_dir(&run).unwrap();
+        fs::write(run.join("model.npy"), npy(200_000, 1)).unwrap();
+        let versions = run.join(".snapshots");
+        eventually("the first version is there", || versions.join("000001").is_dir());
+        mount.settle();
+        assert!(mount.unmount().status.success());
+        let done = mount.mount_to_fail(&format!("abort@{}", point.name()));
+        assert!(done.status.success(), "{}", said(&done));
+        let pid = mount.pid();
+        fs::write(run.join("model.npy"), npy(200_000, 2)).unwrap();
+        eventually("the daemon aborts", || !is_running(pid));
+        let log = ckptfs(&["log", "--json", mount.store().to_str().unwrap()]);
+        let log: serde_json::Value = serde_json::from_slice(&log.stdout).unwrap();
+        let found = log["versions"].as_array().unwrap();
+        assert!(found.iter().any(|version| version["number"] == 1), "{log}");
+        mount.mount();
+        eventually("the second one is there", || versions.join("000002").is_dir());
+        assert_bytes(&versions.join("000002/model.npy"), &npy(200_000, 2));
+    }
+}
+
+#[test]
 fn after_a_failed_fsync_reads_go_on_writing_stops_and_the_next_mount_has_everything() {
     let mount = Mount::new("on");
     fs::write(mount.path("sealed"), noise(200_000, 1)).unwrap();

@@ -67,7 +67,7 @@ fn changes_by_nobody_clear_set_user_id_and_capabilities() {
 }
 
 #[test]
-fn permissions_hold_for_nobody_and_new_files_are_the_makers() {
+fn permissions_hold_for_nobody_and_new_files_are_the_makers_with_his_umask() {
     both(|mount| {
         let path = mount.path("secret");
         fs::write(&path, b"root only").unwrap();
@@ -84,16 +84,10 @@ fn permissions_hold_for_nobody_and_new_files_are_the_makers() {
             File::options().write(true).open(&mine).unwrap().write_all_at(b"y", 0).unwrap();
         });
         assert_bytes(&mount.path("shared/mine"), b"y");
-    });
-}
-
-#[test]
-fn the_umask_of_the_maker_counts() {
-    both(|mount| {
         let script = "umask 027; cd \"$0\"; touch file; mkdir folder";
         assert!(Command::new("sh").args(["-c", script]).arg(mount.root()).status().unwrap().success());
         let mode = |name: &str| fs::metadata(mount.path(name)).unwrap().mode() & 0o7777;
-        assert_eq!((mode("file"), mode("folder")), (0o640, 0o750));
+        assert_eq!((mode("file"), mode("folder")), (0o640, 0o750), "the umask of the maker");
     });
 }
 
