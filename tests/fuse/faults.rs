@@ -90,6 +90,11 @@ fn retention_removes_nothing_before_the_newer_version_is_durable() {
         mount.mount();
         eventually("the second one is there", || versions.join("000002").is_dir());
         assert_bytes(&versions.join("000002/model.npy"), &npy(200_000, 2));
+        // The next version asks again where the kill came between.
+        fs::write(run.join("model.npy"), npy(200_000, 3)).unwrap();
+        eventually("the policy acts", || {
+            versions.join("000003").is_dir() && !versions.join("000001").exists()
+        });
     }
 }
 

@@ -124,6 +124,14 @@ fn who_reads_a_name_that_is_replaced_sees_the_old_file_or_the_new_one_whole() {
         fs::write(&path, &saves[0]).unwrap();
         let held = File::options().read(true).write(true).open(&path).unwrap();
         let (done, seen) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let replace = || {
+            for save in &saves[1..] {
+                fs::write(&tmp, save)?;
+                fs::rename(&tmp, &path)?;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok::<_, std::io::Error>(())
+        };
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
@@ -134,14 +142,10 @@ fn who_reads_a_name_that_is_replaced_sees_the_old_file_or_the_new_one_whole() {
                     }
                 });
             }
-            scope.spawn(|| {
-                for save in &saves[1..] {
-                    fs::write(&tmp, save).unwrap();
-                    fs::rename(&tmp, &path).unwrap();
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                done.store(true, Ordering::Relaxed);
-            });
+            let replaced = replace();
+            // Before anything may fail: the others read until then.
+            done.store(true, Ordering::Relaxed);
+            replaced.unwrap();
         });
         assert!(seen.load(Ordering::Relaxed) > 10);
         // What was replaced is its holder's until the close.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -199,20 +200,28 @@ fn a_file_is_sealed_only_after_it_was_quiet_for_the_settle_time() {
 #[test]
 fn sealing_runs_at_idle_priority() {
     let mount = Mount::new("on");
-    let mut found = 0;
-    for task in fs::read_dir(format!("/proc/{}/task", mount.pid())).unwrap() {
-        let task = task.unwrap();
-        if !fs::read_to_string(task.path().join("comm")).unwrap().starts_with("seal-") {
-            continue;
-        }
-        let id: i32 = task.file_name().to_str().unwrap().parse().unwrap();
-        // SAFETY: both calls take plain integers.
-        let (cpu, io) = unsafe { (libc::sched_getscheduler(id), libc::syscall(libc::SYS_ioprio_get, 1, id)) };
-        // The class of I/O priority is in the upper bits; 3 is idle.
-        assert_eq!((cpu, io >> 13), (libc::SCHED_IDLE, 3));
-        found += 1;
-    }
-    assert!(found > 0, "no thread seals");
+    let sealers = || -> Vec<(i32, i64)> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", mount.pid())).unwrap().flatten();
+        // Threads come and go.
+        let named = |path: &Path| fs::read_to_string(path.join("comm")).unwrap_or_default();
+        let ids = tasks.filter(|task| named(&task.path()).starts_with("seal-"));
+        ids.map(|task| {
+            let id: i32 = task.file_name().to_str().unwrap().parse().unwrap();
+            // SAFETY: both calls take plain integers.
+            let (cpu, io) =
+                unsafe { (libc::sched_getscheduler(id), libc::syscall(libc::SYS_ioprio_get, 1, id)) };
+            // The class of I/O priority is in the upper bits; 3 is idle.
+            (cpu, io >> 13)
+        })
+        .collect()
+    };
+    let idle = |found: Vec<(i32, i64)>| {
+        !found.is_empty() && found.iter().all(|priority| *priority == (libc::SCHED_IDLE, 3))
+    };
+    eventually("all threads that seal are idle", || idle(sealers()));
+    fs::write(mount.path("f"), noise(300_000, 11)).unwrap();
+    mount.all_sealed();
+    assert!(idle(sealers()), "{:?}", sealers());
 }
 
 #[test]
