@@ -15,7 +15,7 @@ case ${1:-} in
 esac
 [ "$TARGET" = ckptfs ] || die "TARGET is '$TARGET'; only ckptfs is tried"
 need_root "$0"
-need_disks ext4 xfs
+need_disks ext4 xfs btrfs
 testbed_start disk_faults
 need_free "$WORK" 4
 timeout --kill-after=10 1800 python3 "$REPO/scripts/python/disk_faults.py" --disk "$DISK" --binary "$CKPTFS" "$WORK" "$@"

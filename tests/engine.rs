@@ -68,3 +68,36 @@ fn sealing_everything_ends_although_somebody_holds_a_file() {
     assert_eq!(engine.report_status().unwrap().sealed_files, 2);
     engine.shut_down(&workers, End::Unused).unwrap();
 }
+
+#[test]
+fn to_begin_a_version_is_few_records_however_many_files_the_run_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = start(dir.path());
+    // Checkpoint content by its format, so small that it costs nothing.
+    let array = [&b"\x93NUMPY\x01\x00\x76\x00"[..], &header(), &[7; 64]].concat();
+    let begun = [1, 300].map(|files| {
+        let run = engine.names().mkdir(1, format!("run-{files}").as_bytes(), 0o755, ROOT).unwrap().ino;
+        let save = |name: String| {
+            let (attr, opened) = engine.create(run, name.as_bytes(), 0o644, libc::O_RDWR, ROOT).unwrap();
+            engine.write(opened.fh, 0, &array, false).unwrap();
+            engine.release(opened.fh).unwrap();
+            attr.inode.ino
+        };
+        let inos: Vec<u64> = (0..files).map(|n| save(format!("{n}.npy"))).collect();
+        let (records, moments) = (engine.names().meta().last_seq(), engine.names().snapshots().len());
+        let opened = engine.open(inos[0], libc::O_WRONLY | libc::O_TRUNC, ROOT).unwrap();
+        assert_eq!(engine.names().snapshots().len(), moments + 1, "a version is begun");
+        engine.release(opened.fh).unwrap();
+        engine.names().meta().last_seq() - records
+    });
+    // The moment, the file's new bytes, and at times a number that is set aside.
+    assert!(begun.iter().all(|records| (2..=3).contains(records)), "{begun:?} records");
+}
+
+/// The header of an array of 64 bytes, as long as NumPy makes it.
+fn header() -> Vec<u8> {
+    let mut header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (64,), }".to_vec();
+    header.resize(117, b' ');
+    header.push(b'\n');
+    header
+}

@@ -10,6 +10,7 @@
     reason = "the helpers of a test panic as the test does; clippy knows only functions under #[test] as tests"
 )]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -95,6 +96,10 @@ const LINES: usize = 400;
 /// fuser wants all requests in one impl block; each method only decodes, calls and replies.
 const LONGER: &[(&str, usize)] = &[("fuse/filesystem.rs", 620)];
 
+/// The page whose promises name their tests, and how many a promise may name: of more nobody reads which holds it.
+const PROMISES: &str = "docs/semantics.md";
+const TESTS_OF_A_PROMISE: usize = 4;
+
 /// One source file: its path below `src/` and its lines, once as written and once as code alone.
 struct Source {
     path: String,
@@ -126,19 +131,19 @@ impl Source {
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
-    collect(&root, &mut paths);
+    collect(&root, "rs", &mut paths);
     paths.sort();
     let found: Vec<Source> = paths.iter().map(|path| read(&root, path)).collect();
     assert!(!found.is_empty(), "no source below {}", root.display());
     found
 }
 
-fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
+fn collect(folder: &Path, wanted: &str, paths: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect(&path, paths);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            collect(&path, wanted, paths);
+        } else if path.extension().is_some_and(|extension| extension == wanted) {
             paths.push(path);
         }
     }
@@ -385,6 +390,98 @@ fn the_tables_name_what_there_is() {
     for (importer, imported) in SAME_LAYER {
         assert_eq!(layer(importer), layer(imported), "{importer} and {imported} are not in one layer");
     }
+}
+
+/// The promises of a page: each paragraph, table and list item below its first `##`, as its line and the tests that the
+/// comment directly below names; none without such a comment. A comment below nothing comes with line 0.
+fn promises(page: &str) -> Vec<(usize, Vec<&str>)> {
+    let mut found = Vec::new();
+    let mut open = None;
+    for (at, line) in page.lines().enumerate().skip_while(|(_, line)| !line.starts_with("## ")) {
+        let named = line.trim().strip_prefix("<!-- tests: ").and_then(|rest| rest.strip_suffix(" -->"));
+        if let Some(names) = named {
+            found.push((open.take().unwrap_or(0), names.split(", ").collect()));
+        } else if line.trim().is_empty() || line.starts_with('#') || line.starts_with("- ") {
+            found.extend(open.take().map(|at| (at, Vec::new())));
+            open = line.starts_with("- ").then_some(at + 1);
+        } else {
+            open = open.or(Some(at + 1));
+        }
+    }
+    found.extend(open.map(|at| (at, Vec::new())));
+    found
+}
+
+/// The names of all tests: functions under `#[test]` in Rust, `test_...` in Python.
+fn tests() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut rust, mut python) = (Vec::new(), Vec::new());
+    ["src", "tests"].iter().for_each(|folder| collect(&root.join(folder), "rs", &mut rust));
+    collect(&root.join("tests"), "py", &mut python);
+    let name = |line: &str, word: &str| {
+        let (name, _) = line.trim().strip_prefix(word)?.split_once('(')?;
+        Some(name.to_owned())
+    };
+    let mut names = BTreeSet::new();
+    for path in &rust {
+        let text = fs::read_to_string(path).unwrap();
+        // Other attributes and comments may stand between.
+        let mut marked = false;
+        for line in text.lines().map(str::trim) {
+            let found = name(line, "fn ");
+            names.extend(found.clone().filter(|_| marked));
+            marked = line == "#[test]" || (marked && found.is_none() && line != "}");
+        }
+    }
+    for path in &python {
+        let text = fs::read_to_string(path).unwrap();
+        names.extend(
+            text.lines().filter_map(|line| name(line, "def ")).filter(|name| name.starts_with("test_")),
+        );
+    }
+    names
+}
+
+#[test]
+fn each_promise_names_tests_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (page, tests) = (fs::read_to_string(root.join(PROMISES)).unwrap(), tests());
+    let mut problems = String::new();
+    for (line, names) in promises(&page) {
+        let wrong = match names.len() {
+            0 => "name its tests directly below: `<!-- tests: NAME, ... -->`".to_owned(),
+            count if count > TESTS_OF_A_PROMISE => {
+                format!("{count} tests; name the {TESTS_OF_A_PROMISE} that hold it")
+            }
+            _ if line == 0 => format!("{names:?} are below no paragraph, table or list item"),
+            _ => {
+                let is_there = |name: &str| match name.contains('/') {
+                    true => root.join(name).is_file(),
+                    false => tests.contains(name),
+                };
+                let gone: Vec<_> = names.into_iter().filter(|name| !is_there(name)).collect();
+                if gone.is_empty() {
+                    continue;
+                }
+                format!("no test is called {}", gone.join(", "))
+            }
+        };
+        writeln!(problems, "{PROMISES}:{line}: {wrong}").unwrap();
+    }
+    none(&problems);
+}
+
+#[test]
+fn the_reader_of_promises_sees_each_paragraph_table_and_item() {
+    let page = "# P\nIntro.\n\n## A\nOne\nparagraph.\n<!-- tests: a, b/c.sh -->\n\nNone.\n\n| t |\n| - |\n<!-- tests: d -->\n\
+                ## B\n- item\n  goes on\n  <!-- tests: e -->\n- item\n- item\n\n<!-- tests: f -->\n";
+    let found = promises(page);
+    let wanted: [(usize, &[&str]); 7] =
+        [(5, &["a", "b/c.sh"]), (9, &[]), (11, &["d"]), (15, &["e"]), (18, &[]), (19, &[]), (0, &["f"])];
+    assert_eq!(found, wanted.map(|(line, names)| (line, names.to_vec())));
+    let names = tests();
+    assert!(names.contains("the_reader_of_promises_sees_each_paragraph_table_and_item"));
+    assert!(!names.contains("promises") && !names.contains("none"), "a helper is no test");
 }
 
 #[test]

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import time
 
+import disks
 from disk_bed import Bed, check, fails, put, same
 
 MIB = 1 << 20
@@ -131,7 +132,54 @@ def brought_back_when_full(bed: Bed) -> None:
     check(command(bed, "check", "--read-data", bed.store) is None, "check finds something")
 
 
+def beyond_a_quota(bed: Bed) -> None:
+    """A limit of the disk below: EDQUOT, no version gives way for it, and all is well once it is raised and mounted again."""
+    disks.run("btrfs", "quota", "enable", bed.disk)
+    mount = bed.mount("settle=100ms,hot_cache=0")
+    run = mount / "run"
+    run.mkdir()
+    saved = [os.urandom(4 * MIB) for _ in range(3)]
+    for number, data in enumerate(saved, 1):
+        put(run / "model.bin", data)
+        check(command(bed, "snapshot", run) is None, f"version {number}")
+    bed.sealed()
+    disks.run("sync", "-f", bed.disk)
+    disks.run("btrfs", "quota", "rescan", "-w", bed.disk)
+    held = int(disks.run("btrfs", "qgroup", "show", "--raw", bed.disk).splitlines()[-1].split()[1])
+    disks.run("btrfs", "qgroup", "limit", held + 24 * MIB, bed.disk)
+
+    def save_on() -> None:
+        for number in range(20):
+            put(mount / f"more-{number}.bin", os.urandom(4 * MIB), sync=False)
+
+    fails("a save beyond the limit", save_on, errno.EDQUOT, within=20)
+    check(bed.free() > 200 * MIB, "the disk itself is full")
+    for number, data in enumerate(saved, 1):
+        same(run / f".snapshots/{number:06}/model.bin", data)
+    same(run / "model.bin", saved[2])
+    disks.run("btrfs", "qgroup", "limit", "none", bed.disk)
+    # What failed meanwhile may have been a sync: then nothing is written until the next mount.
+    end_limited(bed)
+    mount = bed.mount("settle=100ms,hot_cache=0")
+    same(run / "model.bin", saved[2])
+    put(mount / "after.bin", b"goes on")
+    (mount / "more-0.bin").unlink()
+    for number, data in enumerate(saved, 1):
+        same(run / f".snapshots/{number:06}/model.bin", data)
+    check(bed.mounts.status()["health"] == "ok", "health once the limit is raised")
+    bed.mounts.unmount()
+
+
+def end_limited(bed: Bed) -> None:
+    """In order, or as what it is where a sync has failed at the limit."""
+    if bed.mounts.status()["health"] == "ok":
+        bed.mounts.unmount()
+    else:
+        bed.mounts.kill()
+
+
 FULL_CASES = [
+    ("beyond-a-quota-btrfs", "btrfs", 1024, "defaults", beyond_a_quota),
     *((f"brought-back-{kind}", kind, 400, "defaults", brought_back_when_full) for kind in ("ext4", "xfs")),
     *((f"filled-by-another-{kind}", kind, 400, "defaults", filled_by_another) for kind in ("ext4", "xfs")),
     *((f"trains-for-ever-{kind}", kind, 2048, "defaults", trains_for_ever) for kind in ("ext4", "xfs")),

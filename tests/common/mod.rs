@@ -345,6 +345,13 @@ impl Map {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at.add(at), bytes.len()) };
     }
 
+    /// msync(2): what was stored is written back.
+    pub(crate) fn sync(&self) {
+        // SAFETY: the mapping made in `new`, of this length.
+        let done = unsafe { libc::msync(self.at.cast(), self.len, libc::MS_SYNC) };
+        assert_eq!(done, 0, "msync: {}", std::io::Error::last_os_error());
+    }
+
     pub(crate) fn get(&self, at: usize, len: usize) -> Vec<u8> {
         assert!(at + len <= self.len);
         let mut out = vec![0; len];

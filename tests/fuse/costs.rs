@@ -28,6 +28,30 @@ fn equal_content_costs_no_chunk_bytes_a_second_time() {
     eventually("the disk holds one copy", || held() < stored + (1 << 20));
 }
 
+#[test]
+fn gc_gives_the_space_of_deleted_files_and_versions_back_at_once() {
+    let mount = Mount::with(&["settle=1h", "hot_cache=0", "max_to_keep=1"]);
+    let (run, root) = (mount.path("run"), mount.root());
+    fs::create_dir(&run).unwrap();
+    for seed in 1..=3 {
+        fs::write(run.join("model.npy"), npy(seed, 4 << 20)).unwrap();
+        assert!(ckptfs(&["snapshot", run.to_str().unwrap()]).status.success());
+    }
+    // Below 1 MiB a file of no known kind is no checkpoint content: no version holds it.
+    (0..8).for_each(|n| fs::write(mount.path(&format!("data-{n}")), noise(900_000, 9 + n)).unwrap());
+    fs::write(mount.path("kept"), noise(900_000, 8)).unwrap();
+    mount.remount();
+    (0..8).for_each(|n| fs::remove_file(mount.path(&format!("data-{n}"))).unwrap());
+    assert!(mount.number("/stored_bytes") > 11 << 20);
+    let done = ckptfs(&["gc", root.to_str().unwrap()]);
+    assert!(done.status.success(), "{}", said(&done));
+    let stored = mount.number("/stored_bytes");
+    assert!(stored < 7 << 20, "{stored} bytes where 5 MiB are in use");
+    assert_bytes(&run.join(".snapshots/latest/model.npy"), &npy(3, 4 << 20));
+    assert_bytes(&mount.path("kept"), &noise(900_000, 8));
+    mount.no_faults();
+}
+
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap().flatten() {

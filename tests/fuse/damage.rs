@@ -62,3 +62,34 @@ fn a_damaged_version_fails_where_it_is_hit_and_the_check_and_the_repair_name_it(
     drop(file);
     mount.no_faults();
 }
+
+#[test]
+fn a_damaged_chunk_of_a_live_file_is_eio_and_the_log_and_status_say_where() {
+    both_damaged("on");
+    both_damaged("off");
+}
+
+fn both_damaged(passthrough: &str) {
+    let mount = Mount::new(passthrough);
+    let (hit, other) = (npy(3, LEN), npy(4, LEN));
+    fs::write(mount.path("hit.npy"), &hit).unwrap();
+    fs::write(mount.path("other.npy"), &other).unwrap();
+    mount.all_sealed();
+    eventually("it unmounts", || mount.unmount().status.success());
+    flip(&mount.store(), &hit, 3 << 19);
+    mount.mount();
+    let file = File::open(mount.path("hit.npy")).unwrap();
+    let mut piece = vec![0; 4096];
+    let error = file.read_exact_at(&mut piece, 3 << 19).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EIO));
+    file.read_exact_at(&mut piece, 0).unwrap();
+    same(&piece, &hit[..4096]);
+    assert_bytes(&mount.path("other.npy"), &other);
+    let told = mount.status()["last_errors"].to_string();
+    let log = fs::read_to_string(mount.store().join("ckptfs.log")).unwrap();
+    for said in [told, log] {
+        for part in [".pack", "offset "] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+    }
+}

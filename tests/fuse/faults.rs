@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 
 use ckptfs::base::fault::Point;
 
@@ -66,6 +67,38 @@ fn a_daemon_that_aborts_while_it_makes_a_version_makes_it_after_the_next_mount_o
 }
 
 #[test]
+fn retention_removes_nothing_before_the_newer_version_is_durable() {
+    for point in [Point::VersionPacked, Point::VersionRecorded, Point::VersionDurable] {
+        eprintln!("-- {}", point.name());
+        let mount = Mount::with(&["settle=0s", "hot_cache=0", "max_to_keep=1"]);
+        let run = mount.path("run");
+        fs::create_dir(&run).unwrap();
+        fs::write(run.join("model.npy"), npy(200_000, 1)).unwrap();
+        let versions = run.join(".snapshots");
+        eventually("the first version is there", || versions.join("000001").is_dir());
+        mount.settle();
+        assert!(mount.unmount().status.success());
+        let done = mount.mount_to_fail(&format!("abort@{}", point.name()));
+        assert!(done.status.success(), "{}", said(&done));
+        let pid = mount.pid();
+        fs::write(run.join("model.npy"), npy(200_000, 2)).unwrap();
+        eventually("the daemon aborts", || !is_running(pid));
+        let log = ckptfs(&["log", "--json", mount.store().to_str().unwrap()]);
+        let log: serde_json::Value = serde_json::from_slice(&log.stdout).unwrap();
+        let found = log["versions"].as_array().unwrap();
+        assert!(found.iter().any(|version| version["number"] == 1), "{log}");
+        mount.mount();
+        eventually("the second one is there", || versions.join("000002").is_dir());
+        assert_bytes(&versions.join("000002/model.npy"), &npy(200_000, 2));
+        // The next version asks again where the kill came between.
+        fs::write(run.join("model.npy"), npy(200_000, 3)).unwrap();
+        eventually("the policy acts", || {
+            versions.join("000003").is_dir() && !versions.join("000001").exists()
+        });
+    }
+}
+
+#[test]
 fn after_a_failed_fsync_reads_go_on_writing_stops_and_the_next_mount_has_everything() {
     let mount = Mount::new("on");
     fs::write(mount.path("sealed"), noise(200_000, 1)).unwrap();
@@ -89,6 +122,28 @@ fn after_a_failed_fsync_reads_go_on_writing_stops_and_the_next_mount_has_everyth
     assert_bytes(&mount.path("sealed"), &noise(200_000, 1));
     fs::write(mount.path("later"), b"writable again").unwrap();
     mount.no_faults();
+}
+
+/// With passthrough the kernel itself syncs each write, and the daemon only the names, when the file is opened.
+#[test]
+fn opens_and_writes_of_synchronous_files_fail_where_their_sync_does() {
+    for (flag, fails) in [(0, false), (libc::O_SYNC, true), (libc::O_DSYNC, true)] {
+        for (passthrough, fault) in [("on", "eio@fdatasync:hot"), ("off", "eio@fdatasync:hot:2")] {
+            let mount = Mount::new(passthrough);
+            fs::write(mount.path("f"), b"before").unwrap();
+            open_rw(&mount.path("f")).sync_all().unwrap();
+            assert!(mount.unmount().status.success());
+            let done = mount.mount_to_fail(fault);
+            assert!(done.status.success(), "{}", said(&done));
+            let open = File::options().write(true).custom_flags(flag).open(mount.path("f"));
+            assert_eq!(open.is_err(), fails && passthrough == "on");
+            let written = open.and_then(|mut file| file.write_all(b"synced"));
+            assert_eq!(written.err().and_then(|error| error.raw_os_error()), fails.then_some(libc::EIO));
+            mount.kill();
+            mount.mount();
+            mount.no_faults();
+        }
+    }
 }
 
 #[test]

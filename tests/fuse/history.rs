@@ -1,10 +1,11 @@
 //! Versions seen through the mount: `.snapshots` and what is in it, with the tools that people use on it.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{XattrFlags, setxattr};
 
@@ -558,5 +559,150 @@ fn saves_that_follow_each_other_at_once_have_a_version_each() {
         assert_eq!(names(&version).len(), epoch);
         assert_bytes(&version.join(format!("model_epoch{epoch}.bin")), &bytes[epoch..]);
     }
+    mount.no_faults();
+}
+
+#[test]
+fn a_file_that_is_being_written_is_taken_as_it_is_found_and_its_version_is_incomplete() {
+    let mount = mounted();
+    let live = mount.path("run");
+    fs::create_dir(&live).unwrap();
+    let (whole, bytes) = (npy(1, 1 << 20), npy(2, 1 << 20));
+    fs::write(live.join("a.npy"), &whole).unwrap();
+    snapshot(&live, "whole");
+    let file = File::create(live.join("b.npy")).unwrap();
+    file.write_all_at(&bytes[..700_000], 0).unwrap();
+    snapshot(&live, "half");
+    let at = |name: &str| live.join(".snapshots").join(name);
+    let check = || {
+        assert_bytes(&at("half/b.npy"), &bytes[..700_000]);
+        assert_bytes(&at("half/a.npy"), &whole);
+        let info: serde_json::Value =
+            serde_json::from_slice(&fs::read(at(".info/000002.json")).unwrap()).unwrap();
+        assert_eq!(info["complete"], false, "{info}");
+        assert!(info["why"].to_string().contains("b.npy: was being written"), "{info}");
+        assert_eq!(fs::read_link(at("latest")).unwrap(), Path::new("000001"));
+        assert_eq!(fs::read_link(at("newest")).unwrap(), Path::new("000002"));
+    };
+    check();
+    file.write_all_at(&bytes[700_000..], 700_000).unwrap();
+    file.write_all_at(b"changed", 1000).unwrap();
+    check();
+    drop(file);
+    mount.no_faults();
+}
+
+#[test]
+fn whole_content_is_in_a_version_before_it_is_truncated_replaced_or_unlinked() {
+    let mount = mounted();
+    let ways: [(&str, &dyn Fn(&Path)); 4] = [
+        ("opened with O_TRUNC", &|file| drop(File::create(file).unwrap())),
+        ("truncated", &|file| truncate(file, 10)),
+        ("replaced", &|file| {
+            fs::write(file.with_extension("tmp"), b"").unwrap();
+            fs::rename(file.with_extension("tmp"), file).unwrap();
+        }),
+        ("unlinked", &|file| fs::remove_file(file).unwrap()),
+    ];
+    for ((how, change), seed) in ways.into_iter().zip(1..) {
+        let live = mount.path(how);
+        fs::create_dir(&live).unwrap();
+        // A name that tells a step is no temporary one, though it goes before its save has come to rest.
+        fs::write(live.join("step_1.npy"), npy(seed, 300_000)).unwrap();
+        change(&live.join("step_1.npy"));
+        let version = live.join(".snapshots/000001");
+        eventually(how, || version.exists());
+        assert_bytes(&version.join("step_1.npy"), &npy(seed, 300_000));
+    }
+    let live = mount.path("temporary");
+    fs::create_dir(&live).unwrap();
+    fs::write(live.join("a.npy.tmp"), npy(9, 300_000)).unwrap();
+    fs::remove_file(live.join("a.npy.tmp")).unwrap();
+    mount.remount();
+    assert!(!live.join(".snapshots/000001").exists(), "of a temporary file alone a version was made");
+    mount.no_faults();
+}
+
+#[test]
+fn nothing_fails_and_nothing_waits_when_no_version_can_be_made() {
+    let mount = mounted();
+    let live = mount.path("run");
+    fs::create_dir(&live).unwrap();
+    fs::write(live.join("a.npy"), npy(1, 300_000)).unwrap();
+    let (packs, aside) = (mount.store().join("packs"), mount.store().join("aside"));
+    fs::rename(&packs, &aside).unwrap();
+    fs::write(&packs, b"no folder").unwrap();
+    let begun = Instant::now();
+    for seed in 2..6 {
+        let mut file = File::create(live.join("a.npy")).unwrap();
+        file.write_all(&npy(seed, 300_000)).unwrap();
+        file.sync_all().unwrap();
+    }
+    fs::rename(live.join("a.npy"), live.join("b.npy")).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let done = ckptfs(&["snapshot", live.to_str().unwrap()]);
+    assert!(!done.status.success(), "who asks for a version is told that there is none");
+    fs::remove_file(&packs).unwrap();
+    fs::rename(&aside, &packs).unwrap();
+    mount.remount();
+    for seed in 1..5 {
+        let file = live.join(format!(".snapshots/{seed:06}/a.npy"));
+        eventually("the version is made after all", || file.exists());
+        assert_bytes(&file, &npy(seed, 300_000));
+    }
+}
+
+#[test]
+fn a_number_is_not_used_again_after_a_collection_a_new_mount_and_a_kill() {
+    let mount = Mount::with(&["settle=1h", "hot_cache=0", "undelete_ttl=0s"]);
+    let live = mount.path("run");
+    fs::create_dir(&live).unwrap();
+    let save = |content: &str| {
+        fs::write(live.join("f"), content).unwrap();
+        snapshot(&live, "v");
+        let made = fs::read_link(live.join(".snapshots/newest")).unwrap();
+        fs::remove_dir(live.join(".snapshots/v")).unwrap();
+        made.to_str().unwrap().to_owned()
+    };
+    assert_eq!(save("1"), "000001");
+    for number in 2..5 {
+        let made = save(&number.to_string());
+        assert_eq!(made, format!("{number:06}"));
+        fs::remove_dir(live.join(".snapshots").join(&made)).unwrap();
+        match number {
+            2 => mount.remount(),
+            3 => assert!(ckptfs(&["gc", mount.root().to_str().unwrap()]).status.success()),
+            _ => {
+                mount.kill();
+                mount.mount();
+            }
+        }
+        assert!(!live.join(".snapshots").join(&made).exists());
+    }
+    assert_eq!(save("5"), "000005");
+    assert_bytes(&live.join(".snapshots/000001/f"), b"1");
+    mount.no_faults();
+}
+
+#[test]
+fn the_name_can_be_another_one_and_is_given_back_where_there_is_no_history() {
+    let mut mount = Mount::with(&["settle=1h", "snapdir_name=.versions"]);
+    assert_eq!(errno(fs::create_dir(mount.path(".versions"))), libc::EEXIST);
+    fs::write(mount.path("f"), b"then").unwrap();
+    fs::create_dir(mount.path(".versions/v")).unwrap();
+    fs::write(mount.path("f"), b"now").unwrap();
+    assert_bytes(&mount.path(".versions/v/f"), b"then");
+    fs::create_dir(mount.path(".snapshots")).unwrap();
+    fs::write(mount.path(".snapshots/mine"), b"mine").unwrap();
+    assert_eq!(names(&mount.root()), [".snapshots", "f"]);
+    eventually("it unmounts", || mount.unmount().status.success());
+    mount.set_option("snapdir=disabled");
+    mount.mount();
+    assert!(!mount.path(".versions").exists());
+    fs::write(mount.path(".versions"), b"a file").unwrap();
+    fs::rename(mount.path(".versions"), mount.path(".versions.old")).unwrap();
+    fs::create_dir(mount.path(".versions")).unwrap();
+    assert_eq!(names(&mount.root()), [".snapshots", ".versions", ".versions.old", "f"]);
+    assert_bytes(&mount.path(".snapshots/mine"), b"mine");
     mount.no_faults();
 }

@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::common::*;
@@ -120,5 +122,18 @@ fn a_replaced_or_unlinked_open_file_leaves_nothing_behind_after_a_kill() {
         let shards = || (0..256).map(|n| mount.store().join(format!("hot/{n:02x}")));
         let files = || shards().flat_map(|shard| fs::read_dir(shard).unwrap()).count();
         eventually("one hot file is left in the folder", || files() == 1);
+    });
+}
+
+#[test]
+fn a_writer_that_is_killed_leaves_what_it_had_written() {
+    both(|mount| {
+        let path = mount.path("half");
+        let script = "exec >\"$0\"; printf half; kill -9 $$; printf more";
+        let done = Command::new("sh").args(["-c", script]).arg(&path).status().unwrap();
+        assert_eq!(done.signal(), Some(libc::SIGKILL));
+        assert_bytes(&path, b"half");
+        mount.remount();
+        assert_bytes(&path, b"half");
     });
 }

@@ -356,3 +356,71 @@ fn a_directory_of_a_hundred_thousand_entries_is_listed_versioned_and_removed() {
     assert_eq!(count(&mount.root()), 0);
     mount.no_faults();
 }
+
+/// A small disk in memory, unmounted at the end.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(mib: u32) -> SmallDisk {
+        let disk = SmallDisk(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+        let size = std::ffi::CString::new(format!("size={mib}m")).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", disk.0.path(), "tmpfs", flags, Some(size.as_c_str())).unwrap();
+        fs::set_permissions(disk.0.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        disk
+    }
+
+    /// Takes all but so many bytes.
+    fn fill(&self, left: u64) {
+        let space = rustix::fs::statvfs(self.0.path()).unwrap();
+        let file = File::create(self.0.path().join("filler")).unwrap();
+        rustix::fs::fallocate(
+            &file,
+            rustix::fs::FallocateFlags::empty(),
+            0,
+            space.f_bavail * space.f_frsize - left,
+        )
+        .unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _gone = rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn below_the_last_eight_mebibytes_opens_for_writing_fail_and_deleting_and_a_new_mount_work() {
+    let disk = SmallDisk::new(160);
+    let dir = tempfile::tempdir_in(disk.0.path()).unwrap();
+    let mount = Mount::at(dir, &["settle=1h"], &ckptfs);
+    let bytes = noise(3 << 20, 1);
+    for name in ["a", "b"] {
+        fs::write(mount.path(name), &bytes).unwrap();
+        open_rw(&mount.path(name)).sync_all().unwrap();
+    }
+    disk.fill(7 << 20);
+    let begun = Instant::now();
+    let refused = [
+        File::create(mount.path("c")).map(drop),
+        File::options().write(true).open(mount.path("a")).map(drop),
+    ];
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    for done in refused {
+        assert_eq!(done.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
+    }
+    assert_bytes(&mount.path("a"), &bytes);
+    fs::remove_file(mount.path("a")).unwrap();
+    // To the last byte: the store has its own reserve.
+    disk.fill(0);
+    mount.kill();
+    mount.mount();
+    assert_bytes(&mount.path("b"), &bytes);
+    assert!(!mount.path("a").exists() && !mount.path("c").exists());
+    fs::remove_file(mount.path("b")).unwrap();
+    fs::remove_file(disk.0.path().join("filler")).unwrap();
+    fs::write(mount.path("c"), &bytes).unwrap();
+    assert_bytes(&mount.path("c"), &bytes);
+    assert_eq!(mount.status()["health"], "ok");
+}

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{XattrFlags, getxattr, listxattr, removexattr, setxattr};
 use rustix::io::Errno;
@@ -111,4 +114,69 @@ fn extended_attributes_are_kept_listed_and_replaced_as_asked() {
     fs::remove_dir(mount.path("d")).unwrap();
     rustix::fs::fsetxattr(&dir, "user.late", b"x", XattrFlags::empty()).unwrap_err();
     mount.no_faults();
+}
+
+#[test]
+fn who_reads_a_name_that_is_replaced_sees_the_old_file_or_the_new_one_whole() {
+    both(|mount| {
+        let (path, tmp) = (mount.path("ckpt"), mount.path("ckpt.tmp"));
+        let saves: Vec<Vec<u8>> = (0..60).map(|n| noise(100_000 + 7000 * (n as usize % 3), n)).collect();
+        fs::write(&path, &saves[0]).unwrap();
+        let held = File::options().read(true).write(true).open(&path).unwrap();
+        let (done, seen) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let replace = || {
+            for save in &saves[1..] {
+                fs::write(&tmp, save)?;
+                fs::rename(&tmp, &path)?;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let read = fs::read(&path).unwrap();
+                        assert!(saves.contains(&read), "{} bytes that nobody has saved", read.len());
+                        seen.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            let replaced = replace();
+            // Before anything may fail: the others read until then.
+            done.store(true, Ordering::Relaxed);
+            replaced.unwrap();
+        });
+        assert!(seen.load(Ordering::Relaxed) > 10);
+        // What was replaced is its holder's until the close.
+        assert_seen(&held, &saves[0]);
+        held.write_all_at(b"mine", 0).unwrap();
+        assert_seen(&held, &[&b"mine"[..], &saves[0][4..]].concat());
+        assert_bytes(&path, &saves[59]);
+    });
+}
+
+#[test]
+fn a_folder_is_renamed_with_its_content_while_files_in_it_are_open() {
+    both(|mount| {
+        let (old, new) = (mount.path("old"), mount.path("new"));
+        fs::create_dir_all(old.join("deep")).unwrap();
+        fs::create_dir(&new).unwrap();
+        let bytes = noise(200_000, 1);
+        fs::write(old.join("deep/sealed"), &bytes).unwrap();
+        mount.all_sealed();
+        let (reader, writer) =
+            (File::open(old.join("deep/sealed")).unwrap(), File::create(old.join("hot")).unwrap());
+        writer.write_all_at(b"before ", 0).unwrap();
+        fs::rename(&old, &new).unwrap();
+        writer.write_all_at(b"after", 7).unwrap();
+        assert_seen(&reader, &bytes);
+        assert!(!old.exists());
+        assert_bytes(&new.join("hot"), b"before after");
+        assert_bytes(&new.join("deep/sealed"), &bytes);
+        // Onto a folder with content: refused, and nothing is changed.
+        fs::create_dir(&old).unwrap();
+        assert_eq!(fs::rename(&old, &new).unwrap_err().raw_os_error(), Some(libc::ENOTEMPTY));
+        assert_bytes(&new.join("hot"), b"before after");
+    });
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use rustix::io::Errno;
@@ -66,7 +67,7 @@ fn changes_by_nobody_clear_set_user_id_and_capabilities() {
 }
 
 #[test]
-fn permissions_hold_for_nobody_and_new_files_are_the_makers() {
+fn permissions_hold_for_nobody_and_new_files_are_the_makers_with_his_umask() {
     both(|mount| {
         let path = mount.path("secret");
         fs::write(&path, b"root only").unwrap();
@@ -83,5 +84,36 @@ fn permissions_hold_for_nobody_and_new_files_are_the_makers() {
             File::options().write(true).open(&mine).unwrap().write_all_at(b"y", 0).unwrap();
         });
         assert_bytes(&mount.path("shared/mine"), b"y");
+        let script = "umask 027; cd \"$0\"; touch file; mkdir folder";
+        assert!(Command::new("sh").args(["-c", script]).arg(mount.root()).status().unwrap().success());
+        let mode = |name: &str| fs::metadata(mount.path(name)).unwrap().mode() & 0o7777;
+        assert_eq!((mode("file"), mode("folder")), (0o640, 0o750), "the umask of the maker");
     });
+}
+
+#[test]
+fn without_allow_other_only_who_mounted_sees_the_mount() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (store, mnt) = (dir.path().join("store"), dir.path().join("mnt"));
+    fs::create_dir(&mnt).unwrap();
+    let done = ckptfs(&["mount", store.to_str().unwrap(), mnt.to_str().unwrap()]);
+    assert!(done.status.success(), "{}", said(&done));
+    fs::set_permissions(&mnt, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(mnt.join("f"), b"mine").unwrap();
+    fs::set_permissions(mnt.join("f"), fs::Permissions::from_mode(0o666)).unwrap();
+    let seen = as_nobody(|| {
+        let tries = [
+            fs::read_dir(&mnt).map(drop),
+            fs::metadata(mnt.join("f")).map(drop),
+            fs::read(mnt.join("f")).map(drop),
+            fs::write(mnt.join("g"), b"x"),
+        ];
+        tries.map(|done| done.err().and_then(|error| error.raw_os_error()))
+    });
+    let mine = fs::read(mnt.join("f"));
+    // Unmounted before anything may fail: nothing else takes this mount away.
+    eventually("it unmounts", || ckptfs(&["unmount", mnt.to_str().unwrap()]).status.success());
+    assert_eq!(seen, [Some(libc::EACCES); 4]);
+    assert_eq!(mine.unwrap(), b"mine");
 }

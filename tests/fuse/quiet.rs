@@ -3,7 +3,9 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::common::*;
 
@@ -140,4 +142,108 @@ fn reader_len(mount: &Mount) -> u64 {
     let mut page = [0; 16];
     assert_eq!(file.read_at(&mut page, 400_000 - 16).unwrap(), 16);
     file.metadata().unwrap().len()
+}
+
+#[test]
+fn stores_and_writes_see_each_other_and_a_mapping_stays_on_its_file_over_a_rename() {
+    both(|mount| {
+        for sealed in [false, true] {
+            let (path, moved) = (mount.path("f"), mount.path("moved"));
+            let mut bytes = noise(1 << 20, 8);
+            fs::write(&path, &bytes).unwrap();
+            if sealed {
+                mount.all_sealed();
+            }
+            let file = open_rw(&path);
+            let map = Map::new(&file, bytes.len(), true);
+            file.write_all_at(b"by write", 70_000).unwrap();
+            assert_eq!(map.get(70_000, 8), b"by write", "sealed: {sealed}");
+            map.put(300_000, b"by store");
+            bytes[70_000..70_008].copy_from_slice(b"by write");
+            bytes[300_000..300_008].copy_from_slice(b"by store");
+            assert_seen(&file, &bytes);
+            let other_process = Command::new("cat").arg(&path).output().unwrap();
+            same(&other_process.stdout, &bytes);
+            drop(file);
+            fs::rename(&path, &moved).unwrap();
+            fs::write(&path, b"another file").unwrap();
+            map.put(900_000, b"after");
+            bytes[900_000..900_005].copy_from_slice(b"after");
+            assert_bytes(&moved, &bytes);
+            assert_bytes(&path, b"another file");
+            drop(map);
+            fs::remove_file(&path).unwrap();
+            mount.all_sealed();
+            assert_bytes(&moved, &bytes);
+        }
+    });
+}
+
+#[test]
+fn a_file_is_sealed_only_after_it_was_quiet_for_the_settle_time() {
+    let mount = Mount::with(&["settle=1s", "hot_cache=0"]);
+    let path = mount.path("f");
+    fs::write(&path, noise(200_000, 9)).unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    let begun = Instant::now();
+    open_rw(&path).write_all_at(b"once more", 0).unwrap();
+    let mut quiet = begun.elapsed();
+    while mount.number("/sealing/sealed_files") == 0 {
+        quiet = begun.elapsed();
+        assert!(quiet < Duration::from_secs(20), "it is never sealed");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // `quiet` is from before the question that found it sealed; the rest is what one question takes.
+    assert!(quiet > Duration::from_millis(800), "sealed after {quiet:?}");
+}
+
+#[test]
+fn sealing_runs_at_idle_priority() {
+    let mount = Mount::new("on");
+    let sealers = || -> Vec<(i32, i64)> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", mount.pid())).unwrap().flatten();
+        // Threads come and go.
+        let named = |path: &Path| fs::read_to_string(path.join("comm")).unwrap_or_default();
+        let ids = tasks.filter(|task| named(&task.path()).starts_with("seal-"));
+        ids.map(|task| {
+            let id: i32 = task.file_name().to_str().unwrap().parse().unwrap();
+            // SAFETY: both calls take plain integers.
+            let (cpu, io) =
+                unsafe { (libc::sched_getscheduler(id), libc::syscall(libc::SYS_ioprio_get, 1, id)) };
+            // The class of I/O priority is in the upper bits; 3 is idle.
+            (cpu, io >> 13)
+        })
+        .collect()
+    };
+    let idle = |found: Vec<(i32, i64)>| {
+        !found.is_empty() && found.iter().all(|priority| *priority == (libc::SCHED_IDLE, 3))
+    };
+    eventually("all threads that seal are idle", || idle(sealers()));
+    fs::write(mount.path("f"), noise(300_000, 11)).unwrap();
+    mount.all_sealed();
+    assert!(idle(sealers()), "{:?}", sealers());
+}
+
+#[test]
+fn what_cannot_be_sealed_stays_hot_fails_no_save_and_status_says_why() {
+    let mount = Mount::new("on");
+    let bytes = noise(300_000, 10);
+    let (packs, aside) = (mount.store().join("packs"), mount.store().join("aside"));
+    fs::rename(&packs, &aside).unwrap();
+    fs::write(&packs, b"no folder").unwrap();
+    for name in ["one", "two"] {
+        let mut file = File::create(mount.path(name)).unwrap();
+        file.write_all(&bytes).unwrap();
+        file.sync_all().unwrap();
+        drop(file);
+        assert_bytes(&mount.path(name), &bytes);
+    }
+    eventually("status says why", || mount.status()["last_errors"].to_string().contains("packs"));
+    assert_eq!((mount.number("/sealing/sealed_files"), mount.number("/hot_files")), (0, 2));
+    fs::remove_file(&packs).unwrap();
+    fs::rename(&aside, &packs).unwrap();
+    mount.remount();
+    mount.all_sealed();
+    assert_bytes(&mount.path("one"), &bytes);
+    mount.no_faults();
 }

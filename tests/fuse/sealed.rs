@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
 
-use rustix::fs::{FallocateFlags, SeekFrom, copy_file_range, fallocate, seek, sendfile};
+use rustix::fs::{FallocateFlags, SeekFrom, copy_file_range, fallocate, ioctl_ficlone, seek, sendfile};
 
 use crate::common::*;
 
@@ -144,5 +146,80 @@ fn an_ioctl_for_a_terminal_is_answered_enotty() {
             drop(file);
             mount.all_sealed();
         }
+    });
+}
+
+/// What stat(2) says of a file and is not to change unless its user does something.
+fn attributes(path: &Path) -> impl PartialEq + std::fmt::Debug + use<> {
+    let meta = fs::metadata(path).unwrap();
+    let owner = (meta.mode(), meta.uid(), meta.gid(), meta.nlink());
+    (meta.ino(), owner, meta.len(), (meta.mtime(), meta.mtime_nsec()))
+}
+
+#[test]
+fn sealing_eviction_a_rename_and_a_new_mount_change_no_attribute() {
+    both(|mount| {
+        let (old, new) = (mount.path("f"), mount.path("d/g"));
+        let bytes = noise(200_000, 6);
+        fs::create_dir(mount.path("d")).unwrap();
+        fs::write(&old, &bytes).unwrap();
+        fs::hard_link(&old, mount.path("d/link")).unwrap();
+        chown(&old, Some(12), Some(34)).unwrap();
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o2751)).unwrap();
+        let wanted = attributes(&old);
+        let check = |path: &Path, when: &str| {
+            assert_eq!(attributes(path), wanted, "{when}");
+            assert_eq!(attributes(&mount.path("d/link")), wanted, "{when}, by its other name");
+            assert_bytes(path, &bytes);
+        };
+        mount.all_sealed();
+        check(&old, "sealed and evicted");
+        fs::rename(&old, &new).unwrap();
+        check(&new, "renamed");
+        mount.remount();
+        check(&new, "mounted again");
+        mount.kill();
+        mount.mount();
+        check(&new, "after a kill");
+    });
+}
+
+#[test]
+fn the_size_of_a_file_that_is_being_written_is_exact_for_everybody() {
+    both(|mount| {
+        let path = mount.path("f");
+        let (bytes, mut len) = (noise(1 << 20, 7), 0);
+        let file = File::create(&path).unwrap();
+        for piece in bytes.chunks(99_991) {
+            file.write_all_at(piece, len).unwrap();
+            len += piece.len() as u64;
+            let said = Command::new("stat").args(["-c", "%s"]).arg(&path).output().unwrap().stdout;
+            let said = String::from_utf8(said).unwrap();
+            let sizes = [file.metadata().unwrap().len(), fs::metadata(&path).unwrap().len()];
+            assert_eq!((sizes, said.trim()), ([len; 2], len.to_string().as_str()));
+        }
+        file.set_len(5).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), 5);
+    });
+}
+
+#[test]
+fn a_reflink_is_refused_and_what_cp_copies_is_stored_once() {
+    both(|mount| {
+        let (from, to) = (mount.path("from"), mount.path("to"));
+        let bytes = noise(1 << 20, 8);
+        fs::write(&from, &bytes).unwrap();
+        mount.all_sealed();
+        let stored = mount.number("/stored_bytes");
+        let cp =
+            |how: &str| Command::new("cp").arg(how).args([&from, &to]).output().unwrap().status.success();
+        assert!(!cp("--reflink=always"));
+        let clone = ioctl_ficlone(File::create(&to).unwrap(), File::open(&from).unwrap());
+        assert!(clone.is_err(), "a reflink was made");
+        assert!(cp("--reflink=auto"));
+        assert_bytes(&to, &bytes);
+        mount.all_sealed();
+        assert_bytes(&to, &bytes);
+        assert_eq!(mount.number("/stored_bytes"), stored);
     });
 }

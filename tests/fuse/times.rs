@@ -91,3 +91,19 @@ fn each_change_moves_ctime_and_only_content_moves_mtime() {
         assert!(times(&mount.root())[1] > dir[1] && times(&mount.root())[2] > dir[2]);
     });
 }
+
+#[test]
+fn stores_through_a_mapping_move_mtime() {
+    both(|mount| {
+        let path = mount.path("f");
+        fs::write(&path, noise(200_000, 3)).unwrap();
+        let map = Map::new(&open_rw(&path), 200_000, true);
+        let before = times(&path);
+        std::thread::sleep(Duration::from_millis(12));
+        map.put(5000, b"stored");
+        map.sync();
+        eventually("the store is seen in mtime", || {
+            times(&path)[1] > before[1] && times(&path)[2] > before[2]
+        });
+    });
+}
