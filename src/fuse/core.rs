@@ -73,6 +73,11 @@ impl Core {
         errno(error)
     }
 
+    /// [`fail`](Self::fail) at the bytes of file `ino`, which the message names.
+    pub(super) fn fail_in(&self, ino: u64, error: &Error, doing: &str) -> Errno {
+        self.fail(error, &format!("{doing} {}", self.engine.name_in_mount(ino)))
+    }
+
     pub(super) fn entry(&self, doing: &str, made: Result<Inode>, reply: ReplyEntry) {
         match made.and_then(|inode| self.engine.attr(inode)) {
             Ok(attr) => {

@@ -317,7 +317,7 @@ impl Filesystem for Ckptfs {
         match slices {
             Ok(Some(slices)) => return send(&slices, reply),
             Ok(None) => {}
-            Err(error) => return reply.error(self.fail(&error, "read")),
+            Err(error) => return reply.error(self.fail_in(ino.0, &error, "read")),
         }
         READ_BUF.with_borrow_mut(|buf| {
             if buf.len() < size {
@@ -326,7 +326,7 @@ impl Filesystem for Ckptfs {
             let space = buf.get_mut(..size).unwrap_or_default();
             match self.engine.read(fh.0, offset, space) {
                 Ok(read) => reply.data(space.get(..read).unwrap_or_default()),
-                Err(error) => reply.error(self.fail(&error, "read")),
+                Err(error) => reply.error(self.fail_in(ino.0, &error, "read")),
             }
         });
     }

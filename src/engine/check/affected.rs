@@ -4,7 +4,7 @@ use super::super::Engine;
 use super::{Checked, Damage};
 use crate::base::Result;
 use crate::base::id::ChunkId;
-use crate::catalog::keys::RunId;
+use crate::catalog::keys::{Ino, RunId};
 use crate::catalog::records::{Content, Inode};
 use crate::check::finding::Finding;
 use crate::check::{Area, Roots};
@@ -101,6 +101,12 @@ impl Engine {
                 checked.findings.push(Finding { area: Area::File, what, lost_bytes, repair });
             }
         }
+    }
+
+    /// The path of inode `ino` below the mount, or its number where there is none: for messages.
+    pub fn name_in_mount(&self, ino: Ino) -> String {
+        let named = self.ns.inode(ino).and_then(|inode| self.name_of(&inode));
+        named.unwrap_or_else(|_| format!("inode {ino}"))
     }
 
     /// The path of an inode below the mount, for people.
