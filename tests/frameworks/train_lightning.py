@@ -61,8 +61,9 @@ def train(job: Job, last: bool | str, precision: str) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(job.seed)
     loader = DataLoader(TensorDataset(torch.randn(8, WIDTH)), batch_size=8 // BATCHES)
-    if job.resume:
-        remove_later(job.folder, torch.load(job.resume / "last.ckpt", weights_only=False)["epoch"])
+    resume = job.resume and newest(job.resume)
+    if resume:
+        remove_later(job.folder, torch.load(resume, weights_only=False)["epoch"])
     keep = ModelCheckpoint(
         dirpath=job.folder, filename="{epoch}-{step}", monitor="score", mode="max", save_top_k=KEEP, save_last=last,
     )
@@ -70,13 +71,23 @@ def train(job: Job, last: bool | str, precision: str) -> None:
         max_epochs=job.saves, callbacks=[keep, Tell()], accelerator="cpu", precision=precision, logger=False,
         enable_progress_bar=False, enable_model_summary=False,
     )
-    trainer.fit(Net(job), loader, ckpt_path=str(job.resume / "last.ckpt") if job.resume else None, weights_only=False)
+    trainer.fit(Net(job), loader, ckpt_path=resume and str(resume), weights_only=False)
+
+
+def epoch_of(path: Path) -> int:
+    return int(path.name.split("=")[1].split("-")[0])
+
+
+def newest(folder: Path) -> Path:
+    """What to go on from. Lightning removes the link before it makes it again: killed in between, there is none."""
+    last = folder / "last.ckpt"
+    return last if last.exists() else max(folder.glob("epoch=*.ckpt"), key=epoch_of)
 
 
 def remove_later(folder: Path, epoch: int) -> None:
     """What the kill has left: Lightning would save beside it, and never remove it."""
     for path in folder.glob("epoch=*.ckpt"):
-        if int(path.name.split("=")[1].split("-")[0]) > epoch:
+        if epoch_of(path) > epoch:
             path.unlink()
 
 
