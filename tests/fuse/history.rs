@@ -594,15 +594,16 @@ fn a_file_that_is_being_written_is_taken_as_it_is_found_and_its_version_is_incom
 
 #[test]
 fn whole_content_is_in_a_version_before_it_is_truncated_replaced_or_unlinked() {
+    type Way = (&'static str, fn(&Path));
     let mount = mounted();
-    let ways: [(&str, &dyn Fn(&Path)); 4] = [
-        ("opened with O_TRUNC", &|file| drop(File::create(file).unwrap())),
-        ("truncated", &|file| truncate(file, 10)),
-        ("replaced", &|file| {
+    let ways: [Way; 4] = [
+        ("opened with O_TRUNC", |file| drop(File::create(file).unwrap())),
+        ("truncated", |file| truncate(file, 10)),
+        ("replaced", |file| {
             fs::write(file.with_extension("tmp"), b"").unwrap();
             fs::rename(file.with_extension("tmp"), file).unwrap();
         }),
-        ("unlinked", &|file| fs::remove_file(file).unwrap()),
+        ("unlinked", |file| fs::remove_file(file).unwrap()),
     ];
     for ((how, change), seed) in ways.into_iter().zip(1..) {
         let live = mount.path(how);
