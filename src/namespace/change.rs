@@ -41,7 +41,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// The inode as this change leaves it; `ENOENT` if there is none.
+    /// The inode as this change leaves it; `ENOENT` if it removes it, `ESTALE` if there was none before.
     pub(super) fn inode(&self, ino: Ino) -> Result<Inode> {
         match self.inodes.get(&ino) {
             Some(inode) => inode.clone().ok_or(Error::Errno(libc::ENOENT)),

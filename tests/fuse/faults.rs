@@ -73,7 +73,7 @@ fn retention_removes_nothing_before_the_newer_version_is_durable() {
         let mount = Mount::with(&["settle=0s", "hot_cache=0", "max_to_keep=1"]);
         let run = mount.path("run");
         fs::create_dir(&run).unwrap();
-        fs::write(run.join("model.npy"), npy(200_000, 1)).unwrap();
+        fs::write(run.join("model.npy"), npy(1, 200_000)).unwrap();
         let versions = run.join(".snapshots");
         eventually("the first version is there", || versions.join("000001").is_dir());
         mount.settle();
@@ -81,7 +81,7 @@ fn retention_removes_nothing_before_the_newer_version_is_durable() {
         let done = mount.mount_to_fail(&format!("abort@{}", point.name()));
         assert!(done.status.success(), "{}", said(&done));
         let pid = mount.pid();
-        fs::write(run.join("model.npy"), npy(200_000, 2)).unwrap();
+        fs::write(run.join("model.npy"), npy(2, 200_000)).unwrap();
         eventually("the daemon aborts", || !is_running(pid));
         let log = ckptfs(&["log", "--json", mount.store().to_str().unwrap()]);
         let log: serde_json::Value = serde_json::from_slice(&log.stdout).unwrap();
@@ -89,9 +89,9 @@ fn retention_removes_nothing_before_the_newer_version_is_durable() {
         assert!(found.iter().any(|version| version["number"] == 1), "{log}");
         mount.mount();
         eventually("the second one is there", || versions.join("000002").is_dir());
-        assert_bytes(&versions.join("000002/model.npy"), &npy(200_000, 2));
+        assert_bytes(&versions.join("000002/model.npy"), &npy(2, 200_000));
         // The next version asks again where the kill came between.
-        fs::write(run.join("model.npy"), npy(200_000, 3)).unwrap();
+        fs::write(run.join("model.npy"), npy(3, 200_000)).unwrap();
         eventually("the policy acts", || {
             versions.join("000003").is_dir() && !versions.join("000001").exists()
         });
