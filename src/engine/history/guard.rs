@@ -13,17 +13,13 @@ use crate::catalog::records::Inode;
 use crate::formats::{self, Validity};
 use crate::version::names::is_temporary;
 
-/// Files of one thread whose close the kernel may still have to tell of.
-const CLOSES_UNDER_WAY_MAX: usize = 16;
-
 impl Engine {
     /// Files of another save that thread `pid`, which is about to make `name` in `dir`, has not closed yet as far as the
     /// kernel has told. Most likely it has: [`await_close`](Self::await_close), or both saves may share a version.
     pub fn unclosed_saves(&self, dir: Ino, name: &[u8], pid: u32) -> Vec<Ino> {
         let mut open = self.history.writers.open_of(pid);
-        // Closes under way are few: who has so many files open keeps them open, and each create would look at all.
-        if open.is_empty() || open.len() > CLOSES_UNDER_WAY_MAX {
-            return Vec::new();
+        if open.is_empty() {
+            return open;
         }
         let Ok((run, save)) = self.save_of(name, dir) else { return Vec::new() };
         if save == Save::default() {

@@ -21,6 +21,8 @@ const PROCESSES_MAX: usize = 256;
 const FILES_MAX: usize = 65_536;
 /// How long to wait for the kernel to tell of a close. A thread that keeps a file open all the while waits once for it.
 const CLOSE_WAIT: Duration = Duration::from_millis(100);
+/// Files of one thread whose close the kernel may still have to tell of.
+const CLOSES_UNDER_WAY_MAX: usize = 16;
 /// How often, and after which pause, it is looked whether what seems open is closed.
 const CLOSE_TRIES: u32 = 20;
 const CLOSE_PAUSE: Duration = Duration::from_millis(10);
@@ -98,12 +100,15 @@ impl Writers {
         }
     }
 
-    /// Files that thread `pid` has open for writing, as far as the kernel has told.
+    /// Files that thread `pid` has open for writing, as far as the kernel has told. None where they are many: closes
+    /// under way are few, so it keeps them open, and whoever makes a file must not look at all of them.
     pub(super) fn open_of(&self, pid: u32) -> Vec<Ino> {
         let state = self.state.lock();
         let open = state.by_file.iter().filter(|(_, opened)| opened.pid == pid && !opened.kept);
         let closing = state.closing.iter().filter(|(_, closing)| *closing == pid);
-        open.map(|(ino, _)| *ino).chain(closing.map(|(ino, _)| *ino)).collect()
+        let open = open.map(|(ino, _)| *ino).chain(closing.map(|(ino, _)| *ino));
+        let found: Vec<Ino> = open.take(CLOSES_UNDER_WAY_MAX + 1).collect();
+        if found.len() > CLOSES_UNDER_WAY_MAX { Vec::new() } else { found }
     }
 
     /// Waits until thread `pid` has closed `files`, or is found to keep them open.
