@@ -96,15 +96,26 @@ def command(bed: Bed, *words) -> str | None:
     return lines[0]
 
 
-def brought_back_when_full(bed: Bed) -> None:
-    """Restore, clone and import on a full disk: done whole, or refused in a line and nothing is changed."""
-    mount = bed.mount("settle=100ms,hot_cache=0")
-    run = mount / "run"
+def three_versions(bed: Bed, run: pathlib.Path) -> list[bytes]:
+    """Saves `model.bin` in `run` three times, and makes a version of each."""
     run.mkdir()
     saved = [os.urandom(4 * MIB) for _ in range(3)]
     for number, data in enumerate(saved, 1):
         put(run / "model.bin", data)
         check(command(bed, "snapshot", run) is None, f"version {number}")
+    return saved
+
+
+def are_versions(run: pathlib.Path, saved: list[bytes]) -> None:
+    for number, data in enumerate(saved, 1):
+        same(run / f".snapshots/{number:06}/model.bin", data)
+
+
+def brought_back_when_full(bed: Bed) -> None:
+    """Restore, clone and import on a full disk: done whole, or refused in a line and nothing is changed."""
+    mount = bed.mount("settle=100ms,hot_cache=0")
+    run = mount / "run"
+    saved = three_versions(bed, run)
     outside = bed.work / "outside"
     outside.mkdir()
     put(outside / "model.bin", os.urandom(8 * MIB))
@@ -137,11 +148,7 @@ def beyond_a_quota(bed: Bed) -> None:
     disks.run("btrfs", "quota", "enable", bed.disk)
     mount = bed.mount("settle=100ms,hot_cache=0")
     run = mount / "run"
-    run.mkdir()
-    saved = [os.urandom(4 * MIB) for _ in range(3)]
-    for number, data in enumerate(saved, 1):
-        put(run / "model.bin", data)
-        check(command(bed, "snapshot", run) is None, f"version {number}")
+    saved = three_versions(bed, run)
     bed.sealed()
     disks.run("sync", "-f", bed.disk)
     disks.run("btrfs", "quota", "rescan", "-w", bed.disk)
@@ -154,8 +161,7 @@ def beyond_a_quota(bed: Bed) -> None:
 
     fails("a save beyond the limit", save_on, errno.EDQUOT, within=20)
     check(bed.free() > 200 * MIB, "the disk itself is full")
-    for number, data in enumerate(saved, 1):
-        same(run / f".snapshots/{number:06}/model.bin", data)
+    are_versions(run, saved)
     same(run / "model.bin", saved[2])
     disks.run("btrfs", "qgroup", "limit", "none", bed.disk)
     # What failed meanwhile may have been a sync: then nothing is written until the next mount.
@@ -164,8 +170,7 @@ def beyond_a_quota(bed: Bed) -> None:
     same(run / "model.bin", saved[2])
     put(mount / "after.bin", b"goes on")
     (mount / "more-0.bin").unlink()
-    for number, data in enumerate(saved, 1):
-        same(run / f".snapshots/{number:06}/model.bin", data)
+    are_versions(run, saved)
     check(bed.mounts.status()["health"] == "ok", "health once the limit is raised")
     bed.mounts.unmount()
 

@@ -150,6 +150,20 @@ impl Mount {
         assert_eq!(status["health"], "ok");
     }
 
+    /// No pack can be written or read from here on: their folder is a file.
+    pub(crate) fn hide_packs(&self) {
+        let packs = self.store().join("packs");
+        fs::rename(&packs, self.store().join("aside")).unwrap();
+        fs::write(&packs, b"no folder").unwrap();
+    }
+
+    /// Ends [`hide_packs`](Self::hide_packs).
+    pub(crate) fn show_packs(&self) {
+        let packs = self.store().join("packs");
+        fs::remove_file(&packs).unwrap();
+        fs::rename(self.store().join("aside"), &packs).unwrap();
+    }
+
     /// Ends the daemon as a crash does; the mount stays, dead.
     pub(crate) fn kill(&self) {
         self.end(libc::SIGKILL);

@@ -35,7 +35,7 @@ fn gc_gives_the_space_of_deleted_files_and_versions_back_at_once() {
     fs::create_dir(&run).unwrap();
     for seed in 1..=3 {
         fs::write(run.join("model.npy"), npy(seed, 4 << 20)).unwrap();
-        assert!(ckptfs(&["snapshot", run.to_str().unwrap()]).status.success());
+        assert!(ckptfs(&["snapshot", text(&run)]).status.success());
     }
     // Below 1 MiB a file of no known kind is no checkpoint content: no version holds it.
     (0..8).for_each(|n| fs::write(mount.path(&format!("data-{n}")), noise(900_000, 9 + n)).unwrap());
@@ -43,7 +43,7 @@ fn gc_gives_the_space_of_deleted_files_and_versions_back_at_once() {
     mount.remount();
     (0..8).for_each(|n| fs::remove_file(mount.path(&format!("data-{n}"))).unwrap());
     assert!(mount.number("/stored_bytes") > 11 << 20);
-    let done = ckptfs(&["gc", root.to_str().unwrap()]);
+    let done = ckptfs(&["gc", text(&root)]);
     assert!(done.status.success(), "{}", said(&done));
     let stored = mount.number("/stored_bytes");
     assert!(stored < 7 << 20, "{stored} bytes where 5 MiB are in use");

@@ -11,12 +11,12 @@ fn a_busy_mount_is_left_alone_and_the_message_says_ebusy() {
     let mount = Mount::new("on");
     let held = File::create(mount.path("f")).unwrap();
     let done = mount.unmount();
-    let text = said(&done);
-    assert!(!done.status.success() && text.contains("EBUSY") && text.lines().count() == 1, "{text}");
+    let said = said(&done);
+    assert!(!done.status.success() && said.contains("EBUSY") && said.lines().count() == 1, "{said}");
     let map = Map::new(&open_rw(&mount.path("f")), 4096, true);
     drop(held);
     let path = mount.root();
-    let done = ckptfs(&["unmount", "--wait", path.to_str().unwrap()]);
+    let done = ckptfs(&["unmount", "--wait", text(&path)]);
     drop(map);
     // In passthrough a mapping does not hold the mount, so either answer is right; that it comes is the point.
     if !done.status.success() {
@@ -29,9 +29,9 @@ fn a_second_mount_of_one_store_is_refused_in_one_line() {
     let mount = Mount::new("on");
     let other = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (store, at) = (mount.store(), other.path().to_str().unwrap().to_owned());
-    let done = ckptfs(&["mount", store.to_str().unwrap(), &at]);
-    let text = said(&done);
-    assert!(!done.status.success() && text.lines().count() == 1 && text.contains("mounted"), "{text}");
+    let done = ckptfs(&["mount", text(&store), &at]);
+    let said = said(&done);
+    assert!(!done.status.success() && said.lines().count() == 1 && said.contains("mounted"), "{said}");
     fs::write(mount.path("f"), b"still served").unwrap();
 }
 
@@ -55,7 +55,7 @@ fn a_dead_mountpoint_is_cleaned_by_unmount_and_by_mount() {
 fn a_health_check_fails_with_one_line_unless_a_daemon_answers() {
     let mount = Mount::new("on");
     let check = |path: &std::path::Path| {
-        let done = ckptfs(&["status", "--check", path.to_str().unwrap()]);
+        let done = ckptfs(&["status", "--check", text(path)]);
         assert!(done.stdout.is_empty());
         (done.status.code().unwrap(), said(&done))
     };

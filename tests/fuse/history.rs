@@ -62,7 +62,7 @@ fn rich(run: &Path) {
     fs::set_permissions(run.join("deep/notes.txt"), fs::Permissions::from_mode(0o664)).unwrap();
     // Long ago: rsync sets no nanoseconds where the second is right already.
     let touch = ["-exec", "touch", "-h", "-d", "2020-02-02 02:02:02.123456789", "{}", "+"];
-    self::run("find", &[&[run.to_str().unwrap()], &touch[..]].concat());
+    self::run("find", &[&[text(run)], &touch[..]].concat());
 }
 
 #[test]
@@ -155,27 +155,26 @@ fn cp_tar_rsync_diff_and_find_work_on_a_version_and_keep_all_of_it() {
     let (live, out) = (mount.path("run"), tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
     rich(&live);
     let to = |name: &str| out.path().join(name);
-    let text = |path: &Path| path.to_str().unwrap().to_owned();
     // As it was, but for the write bits that no version has.
-    run("cp", &["-a", &text(&live), &text(&to("was"))]);
-    run("chmod", &["-R", "a-w", &text(&to("was"))]);
+    run("cp", &["-a", text(&live), text(&to("was"))]);
+    run("chmod", &["-R", "a-w", text(&to("was"))]);
     snapshot(&live, "v");
     run("sh", &["-c", &format!("cd {} && rm -rf * && echo new > weights.bin", text(&live))]);
     let version = live.join(".snapshots/000001");
     same_tree(&version, &to("was"));
-    run("cp", &["-a", &text(&version), &text(&to("cp"))]);
+    run("cp", &["-a", text(&version), text(&to("cp"))]);
     same_tree(&to("cp"), &to("was"));
     fs::create_dir(to("tar")).unwrap();
     let tar =
         format!("tar --format=posix -C {} -cf - . | tar -C {} -xpf -", text(&version), text(&to("tar")));
     run("sh", &["-c", &tar]);
     same_tree(&to("tar"), &to("was"));
-    run("rsync", &["-aHX", &format!("{}/", text(&version)), &text(&to("rsync"))]);
+    run("rsync", &["-aHX", &format!("{}/", text(&version)), text(&to("rsync"))]);
     same_tree(&to("rsync"), &to("was"));
-    run("diff", &["-r", "--no-dereference", &text(&version), &text(&to("was"))]);
-    let found = run("find", &[&text(&version)]);
+    run("diff", &["-r", "--no-dereference", text(&version), text(&to("was"))]);
+    let found = run("find", &[text(&version)]);
     assert_eq!(found.lines().count(), walk(&to("was")).len());
-    let other = Command::new("diff").args(["-rq", &text(&version), &text(&live)]).output().unwrap();
+    let other = Command::new("diff").args(["-rq", text(&version), text(&live)]).output().unwrap();
     assert_eq!(other.status.code(), Some(1), "a version is not the live directory");
 
     // Back into the live tree, by the kernel's own copy.
@@ -200,11 +199,11 @@ fn recursive_tools_over_the_live_tree_see_nothing_of_history_and_a_removed_run_s
     assert!(fs::metadata(live.join(".snapshots")).unwrap().is_dir());
     assert!(fs::metadata(live.join("deep/.snapshots/000001/er")).unwrap().is_dir());
     assert_eq!(walk(&live), before);
-    assert!(!run("find", &[live.to_str().unwrap()]).contains("snapshots"));
-    run("du", &["-s", live.to_str().unwrap()]);
-    run("chown", &["-R", "77", live.to_str().unwrap()]);
+    assert!(!run("find", &[text(&live)]).contains("snapshots"));
+    run("du", &["-s", text(&live)]);
+    run("chown", &["-R", "77", text(&live)]);
     assert_eq!(fs::metadata(live.join(".snapshots/000001/none")).unwrap().uid(), 0);
-    run("rm", &["-rf", live.to_str().unwrap()]);
+    run("rm", &["-rf", text(&live)]);
     assert!(!live.exists() && !live.join(".snapshots").exists());
     for reach in ["exp/.snapshots/.runs/run", ".snapshots/.runs/exp/run"] {
         let history = mount.path(reach);
@@ -483,7 +482,7 @@ fn a_large_directory_is_listed_whole_whatever_reads_it_and_from_any_place() {
     snapshot(&live, "v");
     let version = live.join(".snapshots/000001");
     assert_eq!(names(&version), wanted);
-    assert_eq!(run("ls", &["-l", version.to_str().unwrap()]).lines().count(), 2501);
+    assert_eq!(run("ls", &["-l", text(&version)]).lines().count(), 2501);
     let mut dir = rustix::fs::Dir::read_from(File::open(&version).unwrap()).unwrap();
     let listed: Vec<_> = dir.by_ref().map(|entry| entry.unwrap()).collect();
     let (at, next) = (listed[1200].offset(), listed[1201].file_name().to_owned());
@@ -630,9 +629,7 @@ fn nothing_fails_and_nothing_waits_when_no_version_can_be_made() {
     let live = mount.path("run");
     fs::create_dir(&live).unwrap();
     fs::write(live.join("a.npy"), npy(1, 300_000)).unwrap();
-    let (packs, aside) = (mount.store().join("packs"), mount.store().join("aside"));
-    fs::rename(&packs, &aside).unwrap();
-    fs::write(&packs, b"no folder").unwrap();
+    mount.hide_packs();
     let begun = Instant::now();
     for seed in 2..6 {
         let mut file = File::create(live.join("a.npy")).unwrap();
@@ -641,10 +638,9 @@ fn nothing_fails_and_nothing_waits_when_no_version_can_be_made() {
     }
     fs::rename(live.join("a.npy"), live.join("b.npy")).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    let done = ckptfs(&["snapshot", live.to_str().unwrap()]);
+    let done = ckptfs(&["snapshot", text(&live)]);
     assert!(!done.status.success(), "who asks for a version is told that there is none");
-    fs::remove_file(&packs).unwrap();
-    fs::rename(&aside, &packs).unwrap();
+    mount.show_packs();
     mount.remount();
     for seed in 1..5 {
         let file = live.join(format!(".snapshots/{seed:06}/a.npy"));
@@ -672,7 +668,7 @@ fn a_number_is_not_used_again_after_a_collection_a_new_mount_and_a_kill() {
         fs::remove_dir(live.join(".snapshots").join(&made)).unwrap();
         match number {
             2 => mount.remount(),
-            3 => assert!(ckptfs(&["gc", mount.root().to_str().unwrap()]).status.success()),
+            3 => assert!(ckptfs(&["gc", text(&mount.root())]).status.success()),
             _ => {
                 mount.kill();
                 mount.mount();

@@ -97,7 +97,7 @@ fn without_allow_other_only_who_mounted_sees_the_mount() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let (store, mnt) = (dir.path().join("store"), dir.path().join("mnt"));
     fs::create_dir(&mnt).unwrap();
-    let done = ckptfs(&["mount", store.to_str().unwrap(), mnt.to_str().unwrap()]);
+    let done = ckptfs(&["mount", text(&store), text(&mnt)]);
     assert!(done.status.success(), "{}", said(&done));
     fs::set_permissions(&mnt, fs::Permissions::from_mode(0o777)).unwrap();
     fs::write(mnt.join("f"), b"mine").unwrap();
@@ -113,7 +113,7 @@ fn without_allow_other_only_who_mounted_sees_the_mount() {
     });
     let mine = fs::read(mnt.join("f"));
     // Unmounted before anything may fail: nothing else takes this mount away.
-    eventually("it unmounts", || ckptfs(&["unmount", mnt.to_str().unwrap()]).status.success());
+    eventually("it unmounts", || ckptfs(&["unmount", text(&mnt)]).status.success());
     assert_eq!(seen, [Some(libc::EACCES); 4]);
     assert_eq!(mine.unwrap(), b"mine");
 }

@@ -228,9 +228,7 @@ fn sealing_runs_at_idle_priority() {
 fn what_cannot_be_sealed_stays_hot_fails_no_save_and_status_says_why() {
     let mount = Mount::new("on");
     let bytes = noise(300_000, 10);
-    let (packs, aside) = (mount.store().join("packs"), mount.store().join("aside"));
-    fs::rename(&packs, &aside).unwrap();
-    fs::write(&packs, b"no folder").unwrap();
+    mount.hide_packs();
     for name in ["one", "two"] {
         let mut file = File::create(mount.path(name)).unwrap();
         file.write_all(&bytes).unwrap();
@@ -240,8 +238,7 @@ fn what_cannot_be_sealed_stays_hot_fails_no_save_and_status_says_why() {
     }
     eventually("status says why", || mount.status()["last_errors"].to_string().contains("packs"));
     assert_eq!((mount.number("/sealing/sealed_files"), mount.number("/hot_files")), (0, 2));
-    fs::remove_file(&packs).unwrap();
-    fs::rename(&aside, &packs).unwrap();
+    mount.show_packs();
     mount.remount();
     mount.all_sealed();
     assert_bytes(&mount.path("one"), &bytes);

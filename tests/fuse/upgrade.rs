@@ -80,10 +80,10 @@ fn a_daemon_of_another_version_is_seen_and_unmounted_and_else_refused_by_name() 
         let mount = Mount::new("on");
         fs::create_dir(mount.path("exp")).unwrap();
         fs::write(mount.path("exp/f"), noise(100_000, 1)).unwrap();
-        assert!(ckptfs(&["snapshot", mount.path("exp").to_str().unwrap()]).status.success());
+        assert!(ckptfs(&["snapshot", text(&mount.path("exp"))]).status.success());
         make_another_version(&mount.store(), hears_hello);
         let (root, store) = (mount.root(), mount.store());
-        let (at, store) = (root.to_str().unwrap(), store.to_str().unwrap());
+        let (at, store) = (text(&root), text(&store));
         let out = mount.path("out");
         let commands: [&[&str]; 7] = [
             &["log", at],
@@ -92,7 +92,7 @@ fn a_daemon_of_another_version_is_seen_and_unmounted_and_else_refused_by_name() 
             &["gc", at],
             &["check", at],
             &["policy", "set", "--default", at, "max_to_keep=3"],
-            &["export", "latest", out.to_str().unwrap(), at],
+            &["export", "latest", text(&out), at],
         ];
         commands.iter().for_each(|words| refused_by_name(words, at));
         let status = mount.status();
@@ -107,7 +107,7 @@ fn a_daemon_of_another_version_is_seen_and_unmounted_and_else_refused_by_name() 
         mount.mount();
         assert_bytes(&mount.path("exp/f"), &noise(100_000, 1));
         assert!(!mount.status()["advice"].to_string().contains("9.9.9"));
-        let done = ckptfs(&["log", mount.path("exp").to_str().unwrap()]);
+        let done = ckptfs(&["log", text(&mount.path("exp"))]);
         assert!(done.status.success(), "{}", said(&done));
     }
 }
@@ -132,13 +132,13 @@ fn a_store_of_an_older_or_newer_format_is_refused_by_every_command_and_stays_as_
     let mount = Mount::new("on");
     fs::create_dir(mount.path("exp")).unwrap();
     fs::write(mount.path("exp/f"), noise(100_000, 1)).unwrap();
-    assert!(ckptfs(&["snapshot", mount.path("exp").to_str().unwrap()]).status.success());
+    assert!(ckptfs(&["snapshot", text(&mount.path("exp"))]).status.success());
     assert!(mount.unmount().status.success());
     let format = mount.store().join("format");
     let ours = fs::read_to_string(&format).unwrap();
     let number: u32 = ours.split(' ').nth(1).unwrap().parse().unwrap();
     let (root, store) = (mount.root(), mount.store());
-    let (at, store) = (root.to_str().unwrap(), store.to_str().unwrap());
+    let (at, store) = (text(&root), text(&store));
     let out = tempfile::tempdir().unwrap();
     let to = out.path().join("out");
     let commands: [&[&str]; 16] = [
@@ -156,7 +156,7 @@ fn a_store_of_an_older_or_newer_format_is_refused_by_every_command_and_stays_as_
         &["prune", "--all", store],
         &["policy", "set", "--default", store, "max_to_keep=3"],
         &["run", "list", store],
-        &["export", "latest", to.to_str().unwrap(), store],
+        &["export", "latest", text(&to), store],
         &["report", store],
     ];
     for other in [number - 1, number + 1] {

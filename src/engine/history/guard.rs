@@ -17,7 +17,7 @@ impl Engine {
     /// Files of another save that thread `pid`, which is about to make `name` in `dir`, has not closed yet as far as the
     /// kernel has told. Most likely it has: [`await_close`](Self::await_close), or both saves may share a version.
     pub fn unclosed_saves(&self, dir: Ino, name: &[u8], pid: u32) -> Vec<Ino> {
-        let mut open = self.history.writers.open_of(pid);
+        let mut open = self.history.unclosed.of(pid);
         if open.is_empty() {
             return open;
         }
@@ -35,7 +35,7 @@ impl Engine {
 
     /// Waits until thread `pid` has closed `files`; not for long, and once where it keeps one open.
     pub fn await_close(&self, files: &[Ino], pid: u32) {
-        self.history.writers.wait_closed(files, pid);
+        self.history.unclosed.wait(files, pid);
     }
 
     /// A file is about to be made, or to get its name: if names say that it is of another save than what waits in its run,

@@ -5,7 +5,7 @@
 //! caller to see to: it may have more to do.
 
 use super::super::Engine;
-use super::writers::stays_open;
+use super::unclosed::stays_open;
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{Ino, RunId};

@@ -29,6 +29,7 @@ pub mod restore;
 mod rewalk;
 pub mod runs;
 mod trigger;
+mod unclosed;
 mod walk;
 mod watch;
 mod writers;
@@ -62,6 +63,7 @@ use crate::version::runs::Glob;
 pub use browse::{Snapdir, SnapshotAdmin};
 use burst::Bursts;
 use runs::RunTable;
+use unclosed::Unclosed;
 use writers::Writers;
 
 /// How history is kept.
@@ -118,6 +120,7 @@ pub(super) struct History {
     building: Condvar,
     /// Directories that a marker has committed since the mount.
     committed: Mutex<HashSet<Ino>>,
+    unclosed: Unclosed,
     writers: Writers,
     /// Versions that somebody reads: run, number, and how many handles.
     in_use: Mutex<HashMap<(RunId, u32), usize>>,
@@ -182,6 +185,7 @@ impl History {
             queue: Mutex::new(queue),
             building: Condvar::new(),
             committed: Mutex::default(),
+            unclosed: Unclosed::default(),
             writers: Writers::default(),
             in_use: Mutex::default(),
             policy: Mutex::new(options.policy.clone()),

@@ -20,7 +20,7 @@ const MARKER_BYTES_MAX: usize = 4096;
 impl Engine {
     /// Thread `pid` has opened `ino` for writing.
     pub fn opened_by(&self, ino: Ino, pid: u32) {
-        self.history.writers.opened(ino, pid);
+        self.history.unclosed.opened(ino, pid);
         if self.options.history.provenance && self.history.writers.is_unknown(pid) {
             self.history.settling.notify_one();
         }
@@ -28,7 +28,7 @@ impl Engine {
 
     /// The handle that [`closed`](Self::closed) told of does not count any more.
     pub(in super::super) fn let_go_by_writer(&self, ino: Ino) {
-        self.history.writers.closed(ino);
+        self.history.unclosed.closed(ino);
     }
 
     /// Reads what is to be recorded of the processes that have opened files.
@@ -49,7 +49,7 @@ impl Engine {
     }
 
     fn look_at_closed(&self, ino: Ino) -> Result<()> {
-        let pid = self.history.writers.take(ino);
+        let pid = self.history.unclosed.closing(ino);
         let Some(inode) = self.ns.find(ino)? else { return Ok(()) };
         let Some(home) = inode.home.clone() else { return Ok(()) };
         if self.is_fresh(&inode, &home)? {

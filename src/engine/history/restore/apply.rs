@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::super::super::Engine;
-use super::super::writers::stays_open;
+use super::super::unclosed::stays_open;
 use super::plan::Step;
 use crate::base::clock::Time;
 use crate::base::fault::{self, Point};
