@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# POSIX behaviour of a mount, judged by suites that others wrote: pjdfstest (names, permissions, times, errors) and fsx
-# (the bytes of one file under every kind of read and write), and by twin.py for what fsx cannot do: a file that is
-# sealed and reopened between rounds.
+# POSIX behaviour of a mount, judged by suites that others wrote: pjdfstest (names, permissions, times, errors), fsx
+# (the bytes of one file under every kind of read and write), and loads that verify what they do (stress-ng, fio, dbench,
+# bonnie++, fs_mark); and by twin.py for what fsx cannot do: a file that is sealed and reopened between rounds.
 #
-#   sudo scripts/posix.sh [--quick] [pjdfstest|readonly|fsx|sealed]...   all four without an argument
-#   sudo TARGET=native scripts/posix.sh                           calibrates: the disk below must pass too
+#   sudo scripts/posix.sh [--quick] [pjdfstest|readonly|fsx|sealed|load]...   all five without an argument
+#   sudo TARGET=native scripts/posix.sh                                calibrates: the disk below must pass too
 #
 # Exit 0: every test passed but those in tests/posix/exclude.txt, which failed. Nothing executed is a failure.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib/testbed.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib/testbed.sh"
+# shellcheck source-path=SCRIPTDIR source=lib/posix_load.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib/posix_load.sh"
 
 PJDFSTEST_VERSION=0.2.2
 FSX_VERSION=0.3.2
@@ -106,13 +108,15 @@ main() {
             FSX_OPERATIONS=10000
             SEALED_ROUNDS=4
             SEALED_OPERATIONS=1000
+            LOAD_SECONDS=2
+            LOAD_FIO_MIB=32
             ;;
         -h | --help) usage && return ;;
-        pjdfstest | readonly | fsx | sealed) parts+=("$part") ;;
+        pjdfstest | readonly | fsx | sealed | load) parts+=("$part") ;;
         *) usage && die "unknown argument '$part'" ;;
         esac
     done
-    [ ${#parts[@]} -gt 0 ] || parts=(pjdfstest readonly fsx sealed)
+    [ ${#parts[@]} -gt 0 ] || parts=(pjdfstest readonly fsx sealed load)
     need_root "$0"
     [ "$TARGET" = ckptfs ] || MODES=(auto)
     testbed_start posix

@@ -82,6 +82,7 @@ tier_browser() { scripts/browser.sh; }
 tier_posix() {
     need_fuse
     need_root "pjdfstest switches users and makes devices"
+    need_packages stress-ng fio dbench bonnie++ fsmark
     if [ "$ALL" = yes ]; then scripts/posix.sh; else scripts/posix.sh --quick; fi
 }
 

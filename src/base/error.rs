@@ -50,7 +50,7 @@ impl Error {
                 Some(full @ (libc::ENOSPC | libc::EDQUOT | libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
                     full
                 }
-                Some(asked @ (libc::EOPNOTSUPP | libc::ENXIO | libc::EINVAL | libc::EFBIG)) => asked,
+                Some(answer) if is_answer(answer) => answer,
                 _ => libc::EIO,
             },
             Error::Damaged { .. } => libc::EIO,
@@ -79,11 +79,27 @@ impl Error {
 pub trait IoContext<T> {
     /// Turns an I/O failure into [`Error::Io`] with the verb `what` and the file `path`.
     fn context(self, what: &'static str, path: &Path) -> Result<T>;
+
+    /// The same of a system call that hands a program's own request on: that the disk below does not do it, or not at this
+    /// size, is the plain answer to the program, and nothing is broken.
+    fn context_of_request(self, what: &'static str, path: &Path) -> Result<T>;
+}
+
+/// Whether the disk below says by `errno` what it does not do, and not that something failed.
+fn is_answer(errno: i32) -> bool {
+    matches!(errno, libc::EOPNOTSUPP | libc::ENXIO | libc::EINVAL | libc::EFBIG)
 }
 
 impl<T, E: Into<io::Error>> IoContext<T> for std::result::Result<T, E> {
     fn context(self, what: &'static str, path: &Path) -> Result<T> {
         self.map_err(|source| Error::Io { what, path: path.to_owned(), source: source.into() })
+    }
+
+    fn context_of_request(self, what: &'static str, path: &Path) -> Result<T> {
+        self.map_err(Into::into).map_err(|source: io::Error| match source.raw_os_error() {
+            Some(errno) if is_answer(errno) => Error::Errno(errno),
+            _ => Error::Io { what, path: path.to_owned(), source },
+        })
     }
 }
 
@@ -102,5 +118,15 @@ mod tests {
         assert_eq!(at(libc::EACCES).errno(), libc::EIO);
         assert_eq!(Error::Errno(libc::ENOENT).errno(), libc::ENOENT);
         assert!(at(libc::EIO).to_string().contains("/store/x"));
+    }
+
+    #[test]
+    fn what_the_disk_below_does_not_do_is_no_fault_when_a_program_asks_for_it() {
+        let asked = |errno| {
+            let failed: io::Result<()> = Err(io::Error::from_raw_os_error(errno));
+            failed.context_of_request("fallocate", "/store/x".as_ref()).unwrap_err()
+        };
+        assert!(!asked(libc::EFBIG).is_fault() && asked(libc::EFBIG).errno() == libc::EFBIG);
+        assert!(asked(libc::ENOSPC).is_fault() && asked(libc::ENOSPC).errno() == libc::ENOSPC);
     }
 }

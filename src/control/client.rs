@@ -202,6 +202,7 @@ impl Client {
     fn refused(&self, message: String, errno: i32) -> Error {
         match errno {
             libc::EBUSY => Error::Errno(libc::EBUSY),
+            libc::EINTR => Error::Refused("the mount is about to end; try again when it has".into()),
             _ if message.starts_with(NOT_A_REQUEST) => self.other_version(),
             _ => Error::Refused(message),
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::protocol::{Handler, Leave, REPLY_BYTES_MAX};
-use super::server::Server;
+use super::server::{SILENCE_MAX, Server};
 use super::status::Status;
 use crate::base::monitor::Monitor;
 use crate::base::{Error, Result};
@@ -162,6 +162,17 @@ fn questions_are_answered_with_progress_even_at_a_very_long_path() {
     assert!(!client.wait_for_end(Duration::from_millis(50)).unwrap());
     server.end(Duration::from_secs(1));
     assert!(Client::connect(&store).unwrap().is_none(), "no daemon for whoever comes now");
+}
+
+#[test]
+fn who_waits_for_the_end_of_a_daemon_is_not_sent_away_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let _server = Server::start(dir.path(), Arc::new(Fake::default())).unwrap();
+    let [mut silent, mut waiting] = [(); 2].map(|()| Client::connect(dir.path()).unwrap().unwrap());
+    silent.status().unwrap();
+    waiting.unmount(false, &crate::base::monitor::Silent).unwrap();
+    assert!(!waiting.wait_for_end(SILENCE_MAX * 2).unwrap(), "the daemon is still there");
+    assert!(silent.wait_for_end(SILENCE_MAX * 2).unwrap(), "who says nothing for long is sent away");
 }
 
 #[test]

@@ -28,8 +28,8 @@ use crate::command::{Answer, Command, Export};
 
 /// Connections at once; more are closed.
 const CONNECTIONS_MAX: usize = 32;
-/// A client may say nothing for this long.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A client may say nothing for this long, but for the one that waits for the daemon's end.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
 /// A client must take a reply within this time.
 const REPLY_WAIT: Duration = Duration::from_secs(5);
 /// A command that takes longer says so this often.
@@ -180,7 +180,12 @@ fn answer(request: Request, to: &mut &UnixStream, shared: &Shared) -> io::Result
                 // Whoever asked has given up waiting: it no longer wants the mount to go.
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            sealed.and_then(|()| handler.request_unmount(Leave::IfIdle))
+            let unmounted = sealed.and_then(|()| handler.request_unmount(Leave::IfIdle));
+            if unmounted.is_ok() {
+                // Whoever asked takes a closed connection for the daemon's end.
+                to.set_read_timeout(None)?;
+            }
+            unmounted
         }
     };
     protocol::write_line(to, &done.as_ref().err().map_or(Reply::Done {}, Reply::from))

@@ -36,6 +36,6 @@ impl Engine {
         };
         u64::try_from(copied)
             .map_err(|_| std::io::Error::last_os_error())
-            .context("copy to", &self.hot.path(write.id))
+            .context_of_request("copy to", &self.hot.path(write.id))
     }
 }

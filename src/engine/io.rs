@@ -47,12 +47,9 @@ impl Engine {
         let handle = self.handles.get(fh)?;
         self.check_writable()?;
         let hot = self.hot_for_write(&handle)?;
-        let path = || self.hot.path(hot.id);
-        hot.file.write_all_at(data, offset).map_err(|source| Error::Io {
-            what: "write",
-            path: path(),
-            source,
-        })?;
+        if let Err(failed) = hot.file.write_all_at(data, offset) {
+            return Err(failed).context_of_request("write", &self.hot.path(hot.id));
+        }
         if kill_privileges {
             self.kill_privileges(handle.live.ino)?;
         }
@@ -86,7 +83,7 @@ impl Engine {
         // SAFETY: an open descriptor and plain integers.
         match unsafe { libc::fallocate(hot.file.as_raw_fd(), mode, offset, len) } {
             0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()).context("fallocate", &self.hot.path(hot.id)),
+            _ => Err(std::io::Error::last_os_error()).context_of_request("fallocate", &self.hot.path(hot.id)),
         }
     }
 
@@ -119,11 +116,8 @@ impl Engine {
 fn seek_hot(file: &File, offset: u64, whence: i32, path: impl Fn() -> PathBuf) -> Result<u64> {
     // SAFETY: an open descriptor and plain integers; nobody relies on its file position.
     let found = unsafe { libc::lseek(file.as_raw_fd(), file_offset(offset)?, whence) };
-    u64::try_from(found).map_err(|_| std::io::Error::last_os_error()).map_err(|source| Error::Io {
-        what: "seek in",
-        path: path(),
-        source,
-    })
+    u64::try_from(found)
+        .or_else(|_| Err(std::io::Error::last_os_error()).context_of_request("seek in", &path()))
 }
 
 /// An offset as the kernel takes it; `EFBIG` where it does not fit.

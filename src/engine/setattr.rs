@@ -38,7 +38,7 @@ impl Engine {
         };
         if let (Some(id), true) = (content.hot(), size > 0) {
             let path = self.hot.path(id);
-            self.hot.open_write(id)?.set_len(size).context("truncate", &path)?;
+            self.hot.open_write(id)?.set_len(size).context_of_request("truncate", &path)?;
         }
         if caller.uid != 0 {
             self.kill_privileges(live.ino)?;
