@@ -109,7 +109,7 @@ main() {
             SEALED_ROUNDS=4
             SEALED_OPERATIONS=1000
             LOAD_SECONDS=2
-            LOAD_FIO_MIB=32
+            LOAD_MIB=32
             ;;
         -h | --help) usage && return ;;
         pjdfstest | readonly | fsx | sealed | load) parts+=("$part") ;;

@@ -5,7 +5,7 @@
 # A stage passes when the program says so. After all of them the store is unmounted and every byte of it is checked.
 
 LOAD_SECONDS=20
-LOAD_FIO_MIB=256
+LOAD_MIB=256
 # NAME STRESSOR...: those of a stage run at once, one process each.
 LOAD_STRESSORS=(
     "names dentry dir dirdeep dirmany filename getdent link mknod rename symlink touch"
@@ -15,6 +15,8 @@ LOAD_STRESSORS=(
     "ranges fallocate fiemap file-ioctl fpunch readahead sendfile splice"
     "mappings mmap mmapfork msync dnotify inotify"
 )
+# Those that would write a GiB.
+LOAD_SIZED=(hdd-bytes iomix-bytes fallocate-bytes fiemap-bytes readahead-bytes revio-bytes sync-file-bytes mmap-bytes msync-bytes)
 # NAME ENGINE PATTERN DIRECT
 LOAD_FIO=("sequential psync write 0" "random psync randwrite 1" "mapped mmap randwrite 0" "aio libaio randrw 1" "ring io_uring randrw 0")
 
@@ -34,6 +36,7 @@ load_stressors() {
     local mode=$1 name=$2 stressor arguments=()
     shift 2
     for stressor in "$@"; do arguments+=("--$stressor" 1); done
+    for stressor in "${LOAD_SIZED[@]}"; do arguments+=("--$stressor" "${LOAD_MIB}m"); done
     load_stage "$mode" "stress-ng-$name" stress-ng "${arguments[@]}" --verify --seed "$SEED" --timeout "$LOAD_SECONDS" \
         --temp-path "$MOUNT/load"
 }
@@ -41,7 +44,7 @@ load_stressors() {
 # load_fio MODE NAME ENGINE PATTERN DIRECT
 load_fio() {
     load_stage "$1" "fio-$2" fio --name=load --directory="$MOUNT/load" --ioengine="$3" --rw="$4" --direct="$5" \
-        --size="${LOAD_FIO_MIB}m" --bs=16k --iodepth=8 --numjobs=2 --verify=crc32c --verify_fatal=1 --randseed="$SEED"
+        --size="${LOAD_MIB}m" --bs=16k --iodepth=8 --numjobs=2 --verify=crc32c --verify_fatal=1 --randseed="$SEED"
     rm -f "$MOUNT"/load/load.*
 }
 
@@ -62,7 +65,7 @@ run_load() {
         for stage in "${LOAD_FIO[@]}"; do load_fio "$1" $stage; done
     }
     load_stage "$1" dbench dbench -D "$MOUNT/load" -t "$LOAD_SECONDS" -c /usr/share/dbench/client.txt 4
-    load_stage "$1" bonnie bonnie++ -d "$MOUNT/load" -s "${LOAD_FIO_MIB}m" -r $((LOAD_FIO_MIB / 2)) -n 2 -u root -q
+    load_stage "$1" bonnie bonnie++ -d "$MOUNT/load" -s "${LOAD_MIB}m" -r $((LOAD_MIB / 2)) -n 2 -u root -q
     # It takes no path of more than 40 bytes.
     load_stage "$1" fs_mark env -C "$MOUNT/load" fs_mark -d . -n 500 -s 16384 -t 4 -L 2 -S 1
     # What a program asks for in vain is no fault of the mount's.

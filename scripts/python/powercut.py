@@ -104,13 +104,19 @@ class Recording:
                 "ops": {"saves": saver.ops, "run": trainer.ops}}
 
 
+# A mount of another test that had a copy here would live as long as the check.
+CHECK_ALONE = f"""mount --bind "$0" {BOOT_ID}
+findmnt -rno TARGET -t fuse.ckptfs | xargs -rd "\\n" umount -l
+exec "$@\""""
+
+
 def check(args) -> int:
     """In a namespace that another boot has; mounts left in it go with it."""
     boot = args.work / "boot_id"
     boot.write_text(f"{uuid.UUID(int=random.Random(args.seed).getrandbits(128))}\n")
     script = pathlib.Path(__file__).with_name("powercut_check.py")
     command = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec",
-               f'mount --bind "$0" {BOOT_ID}; exec "$@"', boot, sys.executable, script, args.work,
+               CHECK_ALONE, boot, sys.executable, script, args.work,
                "--cuts", str(args.cuts), "--seed", str(args.seed)]
     if args.binary:
         command += ["--binary", args.binary]

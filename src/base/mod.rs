@@ -11,6 +11,7 @@ pub mod machine;
 pub mod monitor;
 pub mod mounts;
 pub mod name;
+pub mod namespaces;
 pub mod nearest;
 pub mod priority;
 pub mod private;

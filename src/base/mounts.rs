@@ -26,6 +26,8 @@ pub struct Mount {
     pub source: PathBuf,
     /// Which directory of the filesystem is shown there: `/`, but of a bind mount of a part.
     pub root: PathBuf,
+    /// The filesystem's number while it lives, `major:minor`.
+    pub device: String,
 }
 
 impl Mount {
@@ -55,6 +57,12 @@ pub fn table() -> Result<Vec<Mount>> {
     Ok(parse(&std::fs::read(path).context("read", path)?))
 }
 
+/// The mount table of process `pid`, which may have a mount namespace of its own.
+pub(super) fn table_of(pid: u32) -> Result<Vec<Mount>> {
+    let path = PathBuf::from(format!("/proc/{pid}/mountinfo"));
+    Ok(parse(&std::fs::read(&path).context("read", &path)?))
+}
+
 /// Whether `path` is where the kernel mounts something on first use (autofs, as `x-systemd.automount` asks for).
 ///
 /// Whoever mounts there must not look into it: opening it, or statx(2), would wait for that very mount.
@@ -78,12 +86,13 @@ fn parse(bytes: &[u8]) -> Vec<Mount> {
 /// `id parent major:minor ROOT MOUNTPOINT options [optional ...] - TYPE SOURCE options`
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let root = unescape(fields.nth(3)?);
+    let device = String::from_utf8_lossy(fields.nth(2)?).into_owned();
+    let root = unescape(fields.next()?);
     let mountpoint = unescape(fields.next()?);
     let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
     let fs_type = String::from_utf8_lossy(rest.next()?).into_owned();
     let source = unescape(rest.next()?);
-    Some(Mount { mountpoint, fs_type, source, root })
+    Some(Mount { mountpoint, fs_type, source, root, device })
 }
 
 /// The kernel writes space, tab, newline and backslash as `\` and three octal digits.
@@ -170,6 +179,7 @@ mod tests {
         let ours: Vec<_> = table.iter().filter(|mount| mount.is_ours()).collect();
         assert_eq!(ours[0].mountpoint, Path::new("/mnt/my runs"));
         assert_eq!(ours[0].source, Path::new("/data/st\\ore"));
+        assert_eq!((ours[0].device.as_str(), table[2].device.as_str()), ("0:50", "0:51"));
         assert_eq!((ours[0].root.as_path(), table[2].root.as_path()), (Path::new("/"), Path::new("/part")));
     }
 

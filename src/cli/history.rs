@@ -286,6 +286,7 @@ mod tests {
             fs_type: "fuse.ckptfs".into(),
             source: "/s".into(),
             root: root.into(),
+            device: "0:50".into(),
         };
         assert_eq!(below(&mount("/"), Path::new("/mnt/x/a/b")).as_deref(), Some("a/b"));
         assert_eq!(below(&mount("/"), Path::new("/mnt/x")).as_deref(), Some(""));

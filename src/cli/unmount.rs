@@ -14,9 +14,11 @@ use super::progress::Progress;
 use super::tell;
 use crate::base::Error;
 use crate::base::mounts::{self, Detach, Mount};
+use crate::base::namespaces::{self, Holder};
 use crate::control::client::Client;
 
-/// How often a person hears that a daemon is still ending.
+/// When, and how often, a person hears that a daemon is still ending, and why.
+const FIRST_NOTE: Duration = Duration::from_secs(2);
 const NOTE_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) fn command() -> Command {
@@ -74,10 +76,25 @@ fn ask(mut client: Client, mount: &Mount, wait: bool) -> Outcome {
     let asked = client.unmount(wait, &progress);
     progress.finish();
     asked.map_err(|error| explain(error, &mount.mountpoint))?;
-    while !client.wait_for_end(NOTE_EVERY)? {
-        tell("unmounted; waiting for the daemon to make everything durable");
+    let mut wait = FIRST_NOTE;
+    while !client.wait_for_end(wait)? {
+        tell(&why_it_lives(&namespaces::holders(&mount.device)));
+        wait = NOTE_EVERY;
     }
     Ok(())
+}
+
+/// What a daemon waits for whose mount is gone from here.
+fn why_it_lives(holders: &[Holder]) -> String {
+    if holders.is_empty() {
+        return "unmounted; waiting for the daemon to make everything durable".into();
+    }
+    let names: Vec<_> = holders.iter().map(|holder| format!("{} ({})", holder.pid, holder.name)).collect();
+    format!(
+        "unmounted here; it stays mounted in the mount namespace of process {}, a container perhaps, and the daemon ends \
+         when that has ended or has unmounted it too",
+        names.join(", ")
+    )
 }
 
 fn explain(error: Error, mountpoint: &Path) -> Failure {

@@ -1,7 +1,8 @@
 //! The daemon's life as its user sees it: busy, twice, dead, told to end.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::common::*;
@@ -22,6 +23,26 @@ fn a_busy_mount_is_left_alone_and_the_message_says_ebusy() {
     if !done.status.success() {
         mount.remount();
     }
+}
+
+/// A container that was started meanwhile may have a copy of the mount.
+#[test]
+fn an_unmount_names_who_keeps_the_mount_in_a_namespace_of_its_own() {
+    let mount = Mount::new("on");
+    let mut other = Command::new("unshare");
+    let mut other = other.args(["--mount", "--propagation", "private", "--", "sleep", "60"]).spawn().unwrap();
+    let name = || fs::read_to_string(format!("/proc/{}/comm", other.id())).unwrap();
+    eventually("it has its namespace", || name() == "sleep\n");
+    let mut unmount = Command::new(env!("CARGO_BIN_EXE_ckptfs"));
+    let mut unmount = unmount.arg("unmount").arg(mount.root()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(unmount.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains(&format!("process {} (sleep)", other.id())), "{line}");
+    assert!(unmount.try_wait().unwrap().is_none(), "it waits for the daemon");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(unmount.wait().unwrap().success());
+    mount.mount();
 }
 
 #[test]
