@@ -67,6 +67,7 @@ impl Walk<'_> {
         }
         if !marked {
             incomplete.extend(self.blank_files()?);
+            incomplete.extend(self.unfinished()?);
         }
         let valid = invalid.is_empty();
         let complete = incomplete.is_empty() && (valid || marked);
@@ -136,9 +137,11 @@ impl Walk<'_> {
                 continue;
             }
             let mut found = Progress::default();
-            let path: Vec<&[u8]> = file.path.iter().map(Vec::as_slice).collect();
-            let named = facts_of_path(&path);
-            found.add(named.step, named.epoch, named.metrics);
+            for path in [&file.path].into_iter().chain(&file.links) {
+                let path: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
+                let named = facts_of_path(&path);
+                found.add(named.step, named.epoch, named.metrics);
+            }
             found.add(file.facts.step, file.facts.epoch, file.facts.metrics.clone());
             found.say(&self.said_anew(file)?);
             dirs.insert(file.dir);

@@ -71,3 +71,34 @@ fn the_next_save_under_a_temporary_name_does_not_spoil_the_checkpoint_that_it_is
     assert_eq!(versions.len(), 2);
     assert_eq!(world.read(&versions[1], &["model.npy"]).unwrap(), npy(2));
 }
+
+/// timm writes `tmp.pth.tar`, takes the name of the save before away, and links: a name that goes ends a save though its bytes
+/// stay, and all names of a file tell of it.
+#[test]
+fn saves_that_share_names_by_hard_links_are_a_version_each_with_the_step_of_any_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    let (engine, run) = (&world.engine, world.mkdir(ROOT, "run"));
+    for step in 1..=3 {
+        let ino = world.save(run, "tmp.npy", &npy(step));
+        for (name, publish) in [("last.npy", true), ("best.npy", false)] {
+            if engine.names().entry(run, name.as_bytes()).unwrap().is_some() {
+                engine.unlink(run, name.as_bytes()).unwrap();
+            }
+            if publish {
+                let from = Place { parent: run, name: b"tmp.npy" };
+                engine.rename(from, Place { parent: run, name: name.as_bytes() }, Over::Replace).unwrap();
+                engine.names().link(ino, run, format!("checkpoint-{step}.npy").as_bytes()).unwrap();
+            } else {
+                engine.names().link(ino, run, name.as_bytes()).unwrap();
+            }
+        }
+    }
+    let versions = world.versions(run);
+    assert_eq!(versions.iter().map(|version| version.step).collect::<Vec<_>>(), [Some(1), Some(2), Some(3)]);
+    for (version, step) in versions.iter().zip(1..) {
+        assert!(version.is_good(), "{version:?}");
+        assert_eq!(world.read(version, &["last.npy"]), Some(npy(step)));
+        assert_eq!(world.read(version, &["best.npy"]), Some(npy(step)));
+    }
+}

@@ -30,6 +30,8 @@ const PATIENCE: u32 = 8;
 pub(super) struct NewFile {
     /// The names that lead to it from the run.
     pub(super) path: Vec<Vec<u8>>,
+    /// Its other paths: hard links tell as much as the first name.
+    pub(super) links: Vec<Vec<Vec<u8>>>,
     pub(super) dir: Ino,
     pub(super) ino: Ino,
     pub(super) format: Format,
@@ -189,7 +191,9 @@ impl<'a> Walk<'a> {
     fn file(&mut self, inode: &mut Inode, dir: Ino, path: Vec<Vec<u8>>) -> Result<tree::Body> {
         if let Some((body, mtime)) = self.links.get(&inode.ino) {
             inode.mtime = *mtime;
-            return Ok(body.clone());
+            let body = body.clone();
+            self.named_too(inode, path);
+            return Ok(body);
         }
         let resolved = self.resolve(inode, dir, &path.join(&b'/'))?;
         #[cfg(debug_assertions)]
@@ -204,6 +208,17 @@ impl<'a> Walk<'a> {
             self.links.insert(inode.ino, (body.clone(), inode.mtime));
         }
         Ok(body)
+    }
+
+    /// Notes one more path of a new file. It is temporary only where all its names are.
+    fn named_too(&mut self, inode: &Inode, mut path: Vec<Vec<u8>>) {
+        let new = self.new.iter_mut().find(|file| file.ino == inode.ino && file.path != path);
+        if let Some(file) = new.filter(|_| inode.nlink > 1) {
+            if is_temporary_path(&file.path) && !is_temporary_path(&path) {
+                std::mem::swap(&mut file.path, &mut path);
+            }
+            file.links.push(path);
+        }
     }
 
     fn body(&mut self, inode: &Inode, dir: Ino, path: Vec<Vec<u8>>, file: &Resolved) -> Result<tree::Body> {
@@ -277,7 +292,8 @@ impl<'a> Walk<'a> {
         } else {
             Facts::default()
         };
-        self.new.push(NewFile { path, dir, ino: inode.ino, format, soundness, why, facts });
+        let links = Vec::new();
+        self.new.push(NewFile { path, links, dir, ino: inode.ino, format, soundness, why, facts });
         Ok((format as u8, soundness))
     }
 }
