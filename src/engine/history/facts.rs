@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::trigger::is_settled;
+use super::trigger::{is_destruction, is_settled};
 use super::walk::{NewFile, Walk, is_temporary_path};
 use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
@@ -130,10 +130,12 @@ impl Walk<'_> {
 
     /// Step, epoch and metrics of the version, of the furthest of its new files; what a script has said of this save goes
     /// first, then names, then what the files hold. A file with a temporary name tells of the save after this one.
-    pub(super) fn progress(&self, run: Ino) -> Result<Progress> {
+    pub(super) fn progress(&self, run: Ino, trigger: &str) -> Result<Progress> {
         let (mut best, mut dirs) = (Progress::default(), BTreeSet::from([run]));
         for file in &self.new {
-            if file.soundness != Soundness::Valid || is_temporary_path(&file.path) {
+            let is_next = is_temporary_path(&file.path)
+                || (is_destruction(trigger) && file.links.is_empty() && self.has_moved_on(file)?);
+            if file.soundness != Soundness::Valid || is_next {
                 continue;
             }
             let mut found = Progress::default();

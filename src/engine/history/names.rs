@@ -43,9 +43,11 @@ impl Engine {
         }
         let Some(moved) = self.ns.entry(to.parent, to.name)? else { return Ok(()) };
         let is_dir = moved.kind == libc::S_IFDIR;
-        let fresh = self.history.bursts.lock().get(moved.ino);
-        if let Some(fresh) = fresh {
-            self.note(moved.ino, &to.into(), fresh.pid)?;
+        let fresh = self.history.bursts.lock().get(moved.ino).map(|fresh| fresh.pid);
+        // What the version before the rename has by another name is the next save all the same.
+        let named = || self.history.bursts.lock().got_its_name(moved.ino).filter(|_| !is_temporary(to.name));
+        if let Some(pid) = fresh.or_else(named) {
+            self.note(moved.ino, &to.into(), pid)?;
         } else if !is_dir && is_temporary(from.name) && !is_temporary(to.name) {
             // A version may have taken it as left over under its temporary name: it is complete only now.
             self.note_if_checkpoint(moved.ino, to)?;

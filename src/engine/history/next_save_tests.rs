@@ -102,3 +102,27 @@ fn saves_that_share_names_by_hard_links_are_a_version_each_with_the_step_of_any_
         assert_eq!(world.read(version, &["best.npy"]), Some(npy(step)));
     }
 }
+
+/// The next save may lie there under a name that is not known to be temporary when what it replaces is about to go.
+#[test]
+fn what_a_version_took_before_it_got_its_name_is_a_save_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    for (name, unlinks) in [("replaced", false), ("removed", true)] {
+        let (engine, run) = (&world.engine, world.mkdir(ROOT, name));
+        for step in 1..=4 {
+            world.save(run, "model_new.npy", &npy(step));
+            if unlinks && step > 1 {
+                engine.unlink(run, b"model.npy").unwrap();
+            }
+            let from = Place { parent: run, name: b"model_new.npy" };
+            engine.rename(from, Place { parent: run, name: b"model.npy" }, Over::Replace).unwrap();
+        }
+        let versions = world.versions(run);
+        let held: Vec<_> =
+            versions.iter().map(|version| world.read(version, &["model.npy"]).unwrap()).collect();
+        assert_eq!(held, (1..=4).map(npy).collect::<Vec<_>>(), "{name}");
+        assert!(versions.iter().all(Version::is_good));
+        assert_eq!(world.versions(run).len(), 4, "nothing is new");
+    }
+}

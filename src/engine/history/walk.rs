@@ -11,6 +11,7 @@ use super::judge::Judged;
 use super::known::{Known, Name, Walked};
 use super::resolve::Resolved;
 use crate::base::clock::Time;
+use crate::base::id::ChunkId;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{HotId, Ino};
 use crate::catalog::records::{Body, Inode};
@@ -233,7 +234,10 @@ impl<'a> Walk<'a> {
                 (format, Soundness::Invalid)
             }
             // A file that gets its name only now is new by that.
-            Some(known) if !known.is_temporary() || is_temporary_path(&path) => {
+            Some(known)
+                if is_temporary_path(&path)
+                    || !(known.is_temporary() || self.is_named_anew(inode.ino, &sealed.id, &path)?) =>
+            {
                 (known.format, known.soundness)
             }
             _ => self.look(inode, dir, path, file)?,
@@ -253,6 +257,22 @@ impl<'a> Walk<'a> {
             Some(top) => Trees::new(&self.engine.packs).walk(top.clone(), path),
             None => Ok(None),
         }
+    }
+
+    /// Whether file `ino` was in a version already because another one was about to go, and has got the name `path` since.
+    fn is_named_anew(&self, ino: Ino, id: &ChunkId, path: &[Vec<u8>]) -> Result<bool> {
+        if !self.engine.history.bursts.lock().was_taken_early(ino) {
+            return Ok(false);
+        }
+        let before = self.entry_before(path)?.map(|entry| entry.body);
+        Ok(!matches!(before, Some(tree::Body::File { content, .. }) if content == *id))
+    }
+
+    /// Whether a new file has another name by now: it is the next save, which a version took that was begun because the one
+    /// before was about to go.
+    pub(super) fn has_moved_on(&self, file: &NewFile) -> Result<bool> {
+        let home = self.engine.ns.find(file.ino)?.and_then(|inode| inode.home);
+        Ok(home.is_some_and(|home| file.path.last().is_none_or(|name| !home.is(file.dir, name))))
     }
 
     /// Whether the file at `path`, which is empty, is a save that was cut off before its first byte: it was a checkpoint in
