@@ -6,7 +6,9 @@
 use super::super::Engine;
 use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
+use crate::catalog::records::Inode;
 use crate::formats;
+use crate::namespace::Caller;
 use crate::namespace::rename::{Over, Place};
 use crate::version::marker::Event;
 use crate::version::names::is_temporary;
@@ -33,6 +35,13 @@ impl Engine {
         let replaced = target.map(|target| target.ino);
         self.note_fault(self.renamed(from, to, replaced));
         Ok(())
+    }
+
+    /// Makes a directory. One that is named after the next step ends the save before, which must not hold it: loaders take
+    /// the folder of the highest step.
+    pub fn mkdir(&self, parent: Ino, name: &[u8], mode: u32, caller: Caller) -> Result<Inode> {
+        self.before_next_save(parent, name)?;
+        self.ns.mkdir(parent, name, mode, caller)
     }
 
     fn renamed(&self, from: Place<'_>, to: Place<'_>, replaced: Option<Ino>) -> Result<()> {

@@ -126,3 +126,43 @@ fn what_a_version_took_before_it_got_its_name_is_a_save_of_its_own() {
         assert_eq!(world.versions(run).len(), 4, "nothing is new");
     }
 }
+
+/// Who loads the folder of the highest step must not find an empty one in the version of the step before.
+#[test]
+fn the_folder_of_the_next_step_is_not_in_the_version_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    let run = world.mkdir(ROOT, "run");
+    for step in 1..=3 {
+        let made = world.engine.mkdir(run, format!("checkpoint-{step}").as_bytes(), 0o755, ME).unwrap().ino;
+        let unet = world.engine.mkdir(made, b"unet", 0o755, ME).unwrap().ino;
+        world.save(unet, "a.npy", &npy(step));
+    }
+    let versions = world.versions(run);
+    assert_eq!(versions.iter().map(|version| version.step).collect::<Vec<_>>(), [Some(1), Some(2), Some(3)]);
+    let trees = crate::version::trees::Trees::new(&world.engine.packs);
+    for (version, next) in versions.iter().zip(2..) {
+        let next = [format!("checkpoint-{next}").into_bytes()];
+        assert!(trees.walk(trees.top(&version.tree).unwrap(), &next).unwrap().is_none(), "{version:?}");
+    }
+}
+
+#[test]
+fn a_pipeline_of_folders_is_one_run_once_its_list_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = open(dir.path(), Duration::from_secs(3600));
+    let run = world.mkdir(ROOT, "pipeline");
+    let parts = ["unet", "vae"].map(|name| world.mkdir(run, name));
+    for step in 1..=3 {
+        for part in parts {
+            world.save(part, "model.npy", &npy(step));
+        }
+        world.save(run, "model_index.json", b"{}");
+    }
+    let versions = world.versions(run);
+    let held = |version, part| world.read(version, &[part, "model.npy"]);
+    for (version, step) in versions.iter().zip(1..) {
+        assert_eq!((held(version, "unet"), held(version, "vae")), (Some(npy(step)), Some(npy(step))));
+    }
+    assert_eq!((versions.len(), world.engine.run_at(parts[0]).is_none()), (3, true));
+}
