@@ -9,7 +9,7 @@ use super::{Source, msgpack, protobuf, zip};
 use crate::base::Result;
 
 /// What is read of the front, in bytes.
-const HEAD: usize = 16;
+const HEAD: usize = 32;
 /// What is read of the end of a text, in bytes.
 const TAIL: usize = 64 << 10;
 /// Fields of a message that are passed over.
@@ -34,7 +34,7 @@ pub(super) fn check(file: &[u8], source: &dyn Source) -> Result<(), Fault> {
 
 /// What the file is, if that does not end as it does.
 fn ends_early(file: &[u8], head: &[u8], source: &dyn Source) -> Result<Option<&'static str>> {
-    let (what, whole) = if XGBOOST.iter().any(|front| head.starts_with(&front[..front.len().min(HEAD)])) {
+    let (what, whole) = if XGBOOST.iter().any(|front| head.starts_with(front)) {
         ("xgboost model", read::tail(source, HEAD)?.trim_ascii_end().ends_with(b"}"))
     } else if head.starts_with(LIGHTGBM) {
         ("lightgbm model", is_whole_lightgbm(head, &read::tail(source, TAIL)?))

@@ -209,7 +209,8 @@ impl<'a> Scanner<'a> {
 /// Where the name of a value begins in `best_model_10_val_acc`: behind the number of a checkpoint whose words are no part of
 /// it. 0 where there is none, as in `top_5_acc`.
 fn behind_a_count(key: &[u8]) -> usize {
-    let Some(to) = key.windows(2).rposition(|pair| pair[0].is_ascii_digit() && pair[1] == b'_') else {
+    let Some(to) = key.windows(2).rposition(|pair| matches!(pair, [digit, b'_'] if digit.is_ascii_digit()))
+    else {
         return 0;
     };
     let before = key.get(..=to).unwrap_or_default();
