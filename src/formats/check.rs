@@ -1,7 +1,9 @@
 //! One check for each format: is the file all that its format says it is?
 
 use super::read::{Fault, invalid};
-use super::{Format, Siblings, Source, Validity, dcp, gguf, hdf5, npy, safetensors, tf, torch, walk, zip};
+use super::{
+    Format, Siblings, Source, Validity, dcp, ending, gguf, hdf5, npy, safetensors, tf, torch, walk, zip,
+};
 use crate::base::Result;
 
 /// Whether a file of this format, as [`super::recognise`] told it, is whole.
@@ -35,11 +37,10 @@ fn check(format: Format, file: &[u8], source: &dyn Source, siblings: &dyn Siblin
         Format::Npz => zip::check(source, "npz"),
         Format::DcpMetadata => dcp::check(source, siblings),
         Format::Gguf => gguf::check(source),
-        // Their lengths are told by the index, the metadata, the manifest; nothing tells those of the last.
-        Format::TfData | Format::DcpData | Format::OrbaxData | Format::Binary if source.is_empty() => {
-            invalid("empty file")
-        }
-        Format::TfData | Format::DcpData | Format::OrbaxData | Format::Binary => Ok(()),
+        Format::Binary => ending::check(file, source),
+        // Their lengths are told by the index, the metadata, the manifest.
+        Format::TfData | Format::DcpData | Format::OrbaxData if source.is_empty() => invalid("empty file"),
+        Format::TfData | Format::DcpData | Format::OrbaxData => Ok(()),
     }
 }
 
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_failing_medium_is_an_error_for_every_format_that_is_read() {
-        let unread = [Format::TfData, Format::DcpData, Format::OrbaxData, Format::Binary];
+        let unread = [Format::TfData, Format::DcpData, Format::OrbaxData];
         for format in Format::ALL.into_iter().filter(|format| !unread.contains(format)) {
             let said = validate(format, b"a.index", &Bytes::failing(vec![8; 100]), &alone());
             assert!(said.is_err(), "{format:?}");

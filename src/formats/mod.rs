@@ -10,11 +10,14 @@ mod dcp;
 mod describe;
 mod dtype;
 mod elements;
+mod ending;
 mod gguf;
 mod hdf5;
 mod json;
 mod literal;
 mod members;
+mod msgpack;
+mod named;
 mod npy;
 mod pickle;
 mod protobuf;
@@ -113,7 +116,7 @@ pub enum Format {
     OrbaxData = 13,
     /// llama.cpp's model files.
     Gguf = 14,
-    /// Any other binary file of 1 MiB or more.
+    /// Any other binary file of 1 MiB or more, and models that are told by their front or their name.
     Binary = 15,
 }
 

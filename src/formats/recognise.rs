@@ -4,10 +4,12 @@
 //! [`super::validate`] to say. First what is never checkpoint content, then the magic numbers, then the names, and only
 //! then size and looks.
 
-use super::{Format, Source, gguf, hdf5, npy, pickle, read, safetensors, sstable, text, tf, torch, zip};
+use super::{
+    Format, Source, gguf, hdf5, named, npy, pickle, read, safetensors, sstable, text, tf, torch, zip,
+};
 use crate::base::Result;
 
-/// A binary file of this many bytes or more is checkpoint content, whatever it is.
+/// A binary file of this many bytes or more is checkpoint content, whatever it is and whatever its name.
 const BINARY_MIN: u64 = 1 << 20;
 /// What is read of the front, in bytes.
 const HEAD: usize = 512;
@@ -38,7 +40,7 @@ const ENDINGS: &[&[u8]] = &[
 
 /// Whether a file's name alone says that it is checkpoint content, once it has bytes.
 pub fn is_named_checkpoint(name: &[u8]) -> bool {
-    ENDINGS.iter().any(|ending| name.ends_with(ending))
+    ENDINGS.iter().any(|ending| name.ends_with(ending)) || named::is_named_model(name)
 }
 
 /// The format of a file, or `None` when it is not checkpoint content (text, logs, event files, databases, pointers).
@@ -59,6 +61,9 @@ pub fn recognise(name: &[u8], source: &dyn Source) -> Result<Option<Format>> {
     }
     if let Some(format) = by_name(name, file, &head, source)? {
         return Ok(Some(format));
+    }
+    if named::is_model(file, &head, source)? {
+        return Ok(Some(Format::Binary));
     }
     // TensorFlow 1 wrote its graph, without any numbers, as `.meta` beside each checkpoint.
     let is_graph = file.ends_with(b".meta");
@@ -110,12 +115,17 @@ fn by_entries(file: &[u8], head: &[u8], source: &dyn Source) -> Result<Option<Fo
         b"model.weights.h5" => Some(Format::Keras),
         entry if torch::names_part(entry) => Some(Format::TorchZip),
         entry if entry.ends_with(b".npy") => Some(Format::Npz),
+        // Reinforcement learners put files of torch into a zip of their own.
+        entry if is_named_checkpoint(entry) => Some(Format::Binary),
         _ => None,
     };
     if let Some(format) = zip::first_name(head).and_then(kind) {
         return Ok(Some(format));
     }
-    Ok(zip::names(source, ENTRIES)?.iter().find_map(|entry| kind(entry)))
+    let names = zip::names(source, ENTRIES)?;
+    // Of one that was cut short nothing more can be told: it may have been to become a checkpoint.
+    let cut = names.is_empty() && file.ends_with(b".zip");
+    Ok(names.iter().find_map(|entry| kind(entry)).or(cut.then_some(Format::Binary)))
 }
 
 fn by_name(name: &[u8], file: &[u8], head: &[u8], source: &dyn Source) -> Result<Option<Format>> {
@@ -220,6 +230,19 @@ mod tests {
         assert_eq!(said("weights.bin", vec![0; 1 << 20]), Some(Format::Binary));
         let tebibyte = Huge { head: b"text at the front".to_vec(), len: 1 << 40, fill: 0xee };
         assert_eq!(recognise(b"x", &tebibyte).unwrap(), Some(Format::Binary));
+    }
+
+    #[test]
+    fn small_models_count_by_their_front_or_name_and_so_does_a_zip_around_them() {
+        assert_eq!(said("model.txt", *b"tree\nversion=v4\n"), Some(Format::Binary));
+        assert_eq!(said("runs/checkpoint_500", [0x82, 0xa1, 0, 0xff]), Some(Format::Binary));
+        let zip = |entry: &[u8]| {
+            let len = u8::try_from(entry.len()).unwrap();
+            [&b"PK\x03\x04"[..], &[0; 22], &[len, 0, 0, 0], entry, b"..."].concat()
+        };
+        assert_eq!(said("policy.zip", zip(b"policy.pth")), Some(Format::Binary));
+        assert_eq!(said("policy.zip", zip(b"data")), Some(Format::Binary), "cut before its directory");
+        assert_eq!(said("x.jar", zip(b"data")), None);
     }
 
     #[test]

@@ -44,6 +44,8 @@ const METRIC_PARTS: &[&str] = &[
 const METRIC_HEADS: &[&str] = &["val_", "train_", "test_", "eval_"];
 /// Parts of names that make a number none.
 const NO_METRIC_PARTS: &[&str] = &["epoch", "step", "iter"];
+/// The last word in names of versions: Megatron's `checkpoint_version` is a float.
+const VERSION: &str = "version";
 /// Floats that scalers and schedulers keep at the top of their files.
 const NO_METRICS: &[&str] =
     &["scale", "growth_factor", "backoff_factor", "eta_min", "gamma", "time", "timestamp"];
@@ -189,7 +191,8 @@ impl Look<'_> {
                 continue;
             };
             if let Some(number) = self.number(name, *value)? {
-                let float = number.float && !NO_METRICS.contains(&name);
+                let is_version = name.rsplit('_').next() == Some(VERSION);
+                let float = number.float && !NO_METRICS.contains(&name) && !is_version;
                 self.gather.put(name, number.value, surely || float);
             }
         }
@@ -343,6 +346,14 @@ mod tests {
         let half = &fixture("plain.pkl")[..40];
         assert_eq!(facts(Format::Pickle, &Bytes::new(half)).unwrap(), Facts::default());
         assert!(facts(Format::TorchZip, &Bytes::failing(fixture("plain.pt"))).is_err());
+    }
+
+    #[test]
+    fn the_version_of_a_format_is_no_metric() {
+        let megatron =
+            b"\x80\x02}(X\x12\0\0\0checkpoint_versionG@\x08\0\0\0\0\0\0X\x01\0\0\0xG@\x08\0\0\0\0\0\0u.";
+        let facts = facts(Format::Pickle, &Bytes::new(*megatron)).unwrap();
+        assert_eq!(metrics(&facts), [("x", 3.0)]);
     }
 
     #[test]

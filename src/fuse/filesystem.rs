@@ -184,9 +184,15 @@ impl Filesystem for Ckptfs {
             let (core, name) = (self.core.clone(), name.to_owned());
             return self.slow.run(move || core.mkdir_history(parent, &name, who, reply));
         }
-        let make = || self.engine.names().mkdir(parent.0, name.as_bytes(), mode, who);
-        let made = self.making(parent, name, make);
-        self.entry("make a directory", made, reply);
+        let (core, name, pid) = (self.core.clone(), name.to_owned(), req.pid());
+        let unclosed = self.engine.unclosed_saves(parent.0, name.as_bytes(), pid);
+        let waits = !unclosed.is_empty();
+        let make = move || {
+            core.engine.await_close(&unclosed, pid);
+            let made = core.making(parent, &name, || core.engine.mkdir(parent.0, name.as_bytes(), mode, who));
+            core.entry("make a directory", made, reply);
+        };
+        if waits { self.slow.run(make) } else { make() }
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {

@@ -127,6 +127,10 @@ mod tests {
             ("epoch=3-step=100.ckpt", Some(100), Some(3)),
             ("epoch=3-step=100-v1.ckpt", Some(100), Some(3)),
             ("step500epoch3", Some(500), Some(3)),
+            ("checkpoint_2_1000.pt", Some(1000), None),
+            ("checkpoint_500_2.pt", Some(500), None),
+            ("checkpoint_5_20240131.pt", Some(5), None),
+            ("checkpoint_5_0.25.pt", Some(5), None),
             ("ep3-ba500-rank0.pt", Some(500), Some(3)),
             // A word for steps says more than one for checkpoints, wherever it stands.
             ("ckpt-7_step_900", Some(900), None),
@@ -176,6 +180,8 @@ mod tests {
         assert_eq!(told("epoch=3-train_loss_epoch=2"), (None, Some(3), one("train_loss_epoch", 2.0)));
         assert_eq!(told("gpt--reward=-1.5e-05-step=7"), (Some(7), None, one("reward", -1.5e-5)));
         assert_eq!(told("epoch=1-val_Acc@5=1"), (None, Some(1), one("val_Acc@5", 1.0)));
+        assert_eq!(told("best_model_10_val_acc=0.5.pt"), (None, None, one("val_acc", 0.5)));
+        assert_eq!(told("epoch=1-top_5_acc=0.5.pt"), (None, Some(1), one("top_5_acc", 0.5)));
         assert_eq!(told("epoch=1-val_loss=nan"), (None, Some(1), vec![]));
         assert_eq!(told("epoch=1-min_val_loss=0.5"), (None, Some(1), one("min_val_loss", 0.5)));
         assert_eq!(told("lr=0.1,seed=3"), (None, None, vec![]));

@@ -1,7 +1,8 @@
 //! Which directory is the run of a written file, by the names above it and what markers have committed.
 //!
 //! Order: a run said by hand, innermost first; else the directory that holds the outermost of the checkpoints that the
-//! file lies in; else a directory that a marker commits in place; else where the file is. A pure function over
+//! file lies in; else a directory that a marker commits in place; else a model of several folders, or what holds a store
+//! that is a folder; else where the file is. A pure function over
 //! [`Ancestry`], linear in the depth. The root can be a run; nothing above it can.
 
 pub use super::glob::Glob;
@@ -16,6 +17,8 @@ pub trait Ancestry {
     fn is_named_run(&self, depth: usize) -> bool;
     /// Whether a marker commits that directory, or once did.
     fn is_committed(&self, depth: usize) -> bool;
+    /// Whether a file in that directory says that it is a model whose parts lie in folders of it.
+    fn holds_parts(&self, depth: usize) -> bool;
 }
 
 /// The depth of the run of a file called `file_name` in `ancestry`.
@@ -40,7 +43,16 @@ pub fn run_depth(file_name: &[u8], ancestry: &dyn Ancestry) -> usize {
     let unfinished = levels().filter(|(_, name)| orbax_stem(name).is_some()).last();
     find(&|depth, _| ancestry.is_committed(depth))
         .or(unfinished.map(|(depth, _)| depth))
+        .or_else(|| find(&|depth, _| ancestry.holds_parts(depth)))
+        .or_else(|| beside_store(ancestry))
         .unwrap_or_else(|| home(file_name, ancestry))
+}
+
+/// The directory that holds the outermost zarr store that the file lies in: such a store is a folder, but is used as a file.
+fn beside_store(ancestry: &dyn Ancestry) -> Option<usize> {
+    let levels = (0..).map_while(|depth| ancestry.name(depth).map(|name| (depth, name)));
+    let store = levels.filter(|(_, name)| name.ends_with(b".zarr") && !is_temporary(name)).last();
+    store.map(|(depth, _)| depth + 1).filter(|depth| ancestry.name(*depth).is_some())
 }
 
 /// Whether the name, or the one that a temporary directory will get, is that of one checkpoint.
@@ -85,6 +97,9 @@ mod tests {
         fn is_committed(&self, depth: usize) -> bool {
             self.0[depth].2
         }
+        fn holds_parts(&self, depth: usize) -> bool {
+            self.0[depth].0.starts_with(b"pipeline")
+        }
     }
 
     /// The run's path of the file at `path`.
@@ -123,6 +138,16 @@ mod tests {
         let lightning = "lightning_logs/version_0/checkpoints";
         assert_eq!(run(&format!("{lightning}/epoch=3-step=100.ckpt")), lightning);
         assert_eq!(run(&format!("{lightning}/epoch=3-step=100.ckpt/checkpoint/mp_rank_00.pt")), lightning);
+    }
+
+    #[test]
+    fn a_store_that_is_a_folder_and_a_model_of_several_folders_are_one_thing() {
+        assert_eq!(run("exp/state.zarr/w/c/0/0"), "exp");
+        assert_eq!(run("exp/state.zarr/inner.zarr/0.0"), "exp");
+        assert_eq!(run("exp/step_5/state.zarr/w/c/0/0"), "exp");
+        assert_eq!(run("state.zarr/0.0"), "");
+        assert_eq!(run("exp/pipeline/unet/model.safetensors"), "exp/pipeline");
+        assert_eq!(run("exp/checkpoint-5/pipeline/unet/model.safetensors"), "exp");
     }
 
     #[test]

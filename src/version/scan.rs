@@ -92,9 +92,13 @@ impl<'a> Scanner<'a> {
         } else {
             return None;
         };
-        slot.get_or_insert(value);
+        let end = at + word.len() + gap + digits.len();
+        // fairseq: `checkpoint_EPOCH_UPDATES`.
+        let second = second_count(behind).filter(|(_, count)| CHECKPOINT.contains(&word) && *count > value);
+        let (more, count) = second.unwrap_or((0, value));
+        slot.get_or_insert(count);
         self.before = b"";
-        Some(at + word.len() + gap + digits.len())
+        Some(end + more)
     }
 
     /// `10000_steps` (stable-baselines3), `500steps`, `10epoch` (ESPnet).
@@ -164,6 +168,7 @@ impl<'a> Scanner<'a> {
             return Some(end + width);
         }
         let last = words.next_back().unwrap_or_default();
+        let at = at + behind_a_count(key);
         match whole.filter(|_| !is_metric) {
             Some(count) if STEP.contains(&last) => _ = self.found.step.get_or_insert(count),
             Some(count) if EPOCH.contains(&last) => _ = self.found.epoch.get_or_insert(count),
@@ -201,6 +206,20 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Where the name of a value begins in `best_model_10_val_acc`: behind the number of a checkpoint whose words are no part of
+/// it. 0 where there is none, as in `top_5_acc`.
+fn behind_a_count(key: &[u8]) -> usize {
+    let Some(to) = key.windows(2).rposition(|pair| matches!(pair, [digit, b'_'] if digit.is_ascii_digit()))
+    else {
+        return 0;
+    };
+    let before = key.get(..=to).unwrap_or_default();
+    let mut words = before.split(|byte| *byte == b'_');
+    let counted = words.next_back().is_some_and(|count| number(count).is_some());
+    let known = |word: &[u8]| COMPANION.contains(&word) || CHECKPOINT.contains(&word);
+    if counted && before.contains(&b'_') && words.all(known) { to + 2 } else { 0 }
+}
+
 fn letters(bytes: &[u8]) -> &[u8] {
     let len = bytes.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     bytes.get(..len).unwrap_or_default()
@@ -217,6 +236,14 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
         return None;
     }
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The number in `_1000` at the end of a name or before its ending, with the length of both; a date is none.
+fn second_count(behind: &[u8]) -> Option<(usize, u64)> {
+    let found = digits(behind.strip_prefix(b"_")?);
+    let rest = behind.get(1 + found.len()..)?;
+    let ends = matches!(rest, [] | [b'.', ..]) && ends_a_count(rest) && !is_date(found, rest);
+    Some((1 + found.len(), number(found)?)).filter(|_| ends && !found.is_empty())
 }
 
 /// Whether a count may end before `behind`: `7b` is a size, `3fa9` a hash, `0.5` a fraction, `00001-of-00005` a shard.

@@ -26,6 +26,24 @@ const SUFFIXES: &[&[u8]] = &[
 const PREFIXES: &[&[u8]] =
     &[b".tmp", b"tmp-checkpoint-", b".~", b".#", b".goutputstream-", b".fuse_hidden", b".nfs0000"];
 
+/// How names of checkpoint files end, where that is all of a name but for `tmp.`.
+const CHECKPOINTS: &[&[u8]] = &[
+    b"pt",
+    b"pth",
+    b"pth.tar",
+    b"ckpt",
+    b"safetensors",
+    b"bin",
+    b"npy",
+    b"npz",
+    b"h5",
+    b"keras",
+    b"pkl",
+    b"msgpack",
+    b"zip",
+    b"onnx",
+];
+
 /// Whether `name` is that of something still being written (or left by a writer that was killed).
 pub fn is_temporary(name: &[u8]) -> bool {
     PREFIXES.iter().any(|prefix| name.starts_with(prefix) && name.len() > prefix.len())
@@ -36,6 +54,7 @@ pub fn is_temporary(name: &[u8]) -> bool {
         || numbered(name, b"_temp_", u8::is_ascii_hexdigit)
         || is_thrown_away(name)
         || is_python_tempfile(name)
+        || is_tmp_with_ending(name)
         || matches!(name, [b'#', _, .., b'#'])
 }
 
@@ -70,6 +89,12 @@ fn has_tmp_ending(name: &[u8]) -> bool {
     let Some(at) = name.windows(4).rposition(|window| window == b".tmp") else { return false };
     let rest = name.get(at + 4..).unwrap_or_default();
     at > 0 && (matches!(rest.first(), Some(b'.' | b'-' | b'_')) || rest.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// timm's `tmp.pth.tar`, `temp.pt`: nothing but an ending of checkpoints. What else begins so may be a folder of trainings.
+fn is_tmp_with_ending(name: &[u8]) -> bool {
+    let ending = [&b"tmp."[..], b"temp."].iter().find_map(|prefix| name.strip_prefix(*prefix));
+    ending.is_some_and(|ending| CHECKPOINTS.contains(&ending))
 }
 
 /// Whether `mark` and at least one more byte, all of one kind, end the name.
@@ -123,6 +148,8 @@ mod tests {
             "#train.py#",
             "tmp-checkpoint-500",
             "tmpa1b2c3d4",
+            "tmp.pth.tar",
+            "temp.pt",
             ".fuse_hidden0000000100000001",
         ] {
             assert!(is_temporary(name.as_bytes()), "{name}");
@@ -136,6 +163,9 @@ mod tests {
             "tmp_trainer",
             "template",
             "rates.tmpl",
+            "tmp.a1b2c3d4e5",
+            "tmp.runs",
+            "tmp.",
             "temperature",
             "attempt_3",
             "model.pt",

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::Engine;
 use super::judge::ThenSiblings;
 use super::walk::Walk;
 use crate::base::Result;
@@ -25,8 +26,14 @@ const BESIDE: &[&[u8]] = &[
     b"scheduler.bin",
     b"random_states_0.pkl",
 ];
-/// In that folder or the one above it: which checkpoint is the newest, for DeepSpeed, Megatron and TensorFlow.
-const POINTERS: &[&[u8]] = &[b"latest", b"latest_checkpointed_iteration.txt", b"checkpoint"];
+/// In that folder or the one above it: which checkpoint is the newest, for DeepSpeed, Megatron, TensorFlow, and for
+/// detectron2 and mmengine.
+const POINTERS: &[&[u8]] =
+    &[b"latest", b"latest_checkpointed_iteration.txt", b"checkpoint", b"last_checkpoint"];
+/// What NeMo adds to the name of a checkpoint for that of a file that is there as long as it is being written.
+const UNFINISHED: &[u8] = b"-unfinished";
+/// What that file's name lacks of the checkpoint's.
+const ENDINGS: &[&[u8]] = &[b".ckpt", b".nemo", b"-EMA"];
 
 impl Walk<'_> {
     /// The files that are empty and may not be, beside what is new in the version or above it.
@@ -44,6 +51,23 @@ impl Walk<'_> {
         Ok(found.into_iter().map(|name| format!("{}: is empty", String::from_utf8_lossy(name))).collect())
     }
 
+    /// Files that say of something new in the version, or of a folder that it lies in, that it is not finished.
+    pub(super) fn unfinished(&self) -> Result<Vec<String>> {
+        let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+        for file in &self.new {
+            let mut dir = Some(file.dir);
+            for name in file.path.iter().rev() {
+                let Some(at) = dir else { break };
+                let mark = unfinished_mark(name);
+                if seen.insert((at, mark.clone())) && self.view.entry(at, &mark)?.is_some() {
+                    found.push(format!("{} says that it is not finished", String::from_utf8_lossy(&mark)));
+                }
+                dir = self.view.inode(at)?.and_then(|inode| inode.home).map(|home| home.parent);
+            }
+        }
+        Ok(found)
+    }
+
     fn look_for_empty<'n>(
         &self,
         dir: Ino,
@@ -58,6 +82,25 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+impl Engine {
+    /// Whether a file beside directory `dir`, or beside one above it, says that it is not finished.
+    pub(super) fn is_marked_unfinished(&self, dir: Ino) -> Result<bool> {
+        for pair in self.chain(dir)?.windows(2) {
+            let [(_, name), (above, _)] = pair else { continue };
+            if self.ns.entry(*above, &unfinished_mark(name))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The name of the file that says that checkpoint `name` is not finished.
+fn unfinished_mark(name: &[u8]) -> Vec<u8> {
+    let stem = ENDINGS.iter().fold(name, |name, ending| name.strip_suffix(*ending).unwrap_or(name));
+    [stem, UNFINISHED].concat()
 }
 
 #[cfg(test)]
@@ -85,6 +128,24 @@ mod tests {
         assert_eq!(
             (version.complete, version.why),
             (false, vec!["config.json: is empty".to_owned(), "optimizer.bin: is empty".to_owned()])
+        );
+    }
+
+    #[test]
+    fn what_a_mark_beside_it_calls_unfinished_is_not_complete_and_makes_no_version_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let world = crate::engine::history::tests::open(dir.path(), SETTLE);
+        let run = world.mkdir(ROOT, "run");
+        world.save(run, "gpt-step=5-unfinished", b"");
+        world.save(run, "gpt-step=5-EMA.ckpt", &npy(1, 100));
+        let version = world.versions(run).pop().unwrap();
+        assert!(!version.complete && version.why[0].contains("gpt-step=5-unfinished"), "{:?}", version.why);
+        world.save(run, "step=6-unfinished", b"");
+        let step = world.mkdir(run, "step=6");
+        world.save(step, "weights.npy", &npy(2, 100));
+        assert!(
+            world.engine.is_marked_unfinished(step).unwrap()
+                && !world.engine.is_marked_unfinished(run).unwrap()
         );
     }
 

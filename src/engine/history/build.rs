@@ -188,7 +188,7 @@ impl Engine {
             return Ok((Made::Nothing, gone, seq));
         }
         let standing = walk.standing(&about.trigger)?;
-        let mut progress = walk.progress(snapshot.dir)?;
+        let mut progress = walk.progress(snapshot.dir, &about.trigger)?;
         let (run_id, run) = self.run_of_moment(snapshot, walk)?;
         let before = self.last_version(run_id, |_| true)?;
         if let (false, Some(same)) = (new, &before) {

@@ -2,7 +2,7 @@
 //!
 //! A burst lasts from the first such file of a run until a version is made of it. Memory: one small entry a file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::catalog::keys::Ino;
@@ -45,6 +45,11 @@ pub(super) struct Bursts {
     files: HashMap<Ino, Fresh>,
     /// When something happened last in each run.
     last: HashMap<Ino, Instant>,
+    /// Files that a version took because others were about to be destroyed, with their run and writer: one of them may be
+    /// the next save, which is still to get its name.
+    early: HashMap<Ino, (Ino, u32)>,
+    /// Those of them that got their name since.
+    named: HashSet<Ino>,
     order: u64,
     /// Settle everything now.
     pub(super) hurry: bool,
@@ -65,9 +70,32 @@ impl Bursts {
 
     /// File `ino` is in a version, or gone.
     pub(super) fn forget(&mut self, ino: Ino) {
+        self.early.remove(&ino);
+        self.named.remove(&ino);
         if let Some(fresh) = self.files.remove(&ino) {
             self.drop_run(fresh.run);
         }
+    }
+
+    /// A version of `run` took the files `taken`, `early` when it was begun because something was about to be destroyed.
+    pub(super) fn took(&mut self, run: Ino, taken: &[(Ino, Fresh)], early: bool) {
+        self.early.retain(|_, (of, _)| *of != run);
+        self.forget_unchanged(taken);
+        if early {
+            self.early.extend(taken.iter().map(|(ino, fresh)| (*ino, (run, fresh.pid))));
+        }
+    }
+
+    /// File `ino` has got another name: its writer, if a version took it before.
+    pub(super) fn got_its_name(&mut self, ino: Ino) -> Option<u32> {
+        let (_, pid) = self.early.remove(&ino)?;
+        self.named.insert(ino);
+        Some(pid)
+    }
+
+    /// Whether file `ino` was taken by a version before it got its name.
+    pub(super) fn was_taken_early(&self, ino: Ino) -> bool {
+        self.named.contains(&ino)
     }
 
     /// Forgets `run` where no file of it is left.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::trigger::is_settled;
+use super::trigger::{is_destruction, is_settled};
 use super::walk::{NewFile, Walk, is_temporary_path};
 use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
@@ -67,6 +67,7 @@ impl Walk<'_> {
         }
         if !marked {
             incomplete.extend(self.blank_files()?);
+            incomplete.extend(self.unfinished()?);
         }
         let valid = invalid.is_empty();
         let complete = incomplete.is_empty() && (valid || marked);
@@ -129,16 +130,20 @@ impl Walk<'_> {
 
     /// Step, epoch and metrics of the version, of the furthest of its new files; what a script has said of this save goes
     /// first, then names, then what the files hold. A file with a temporary name tells of the save after this one.
-    pub(super) fn progress(&self, run: Ino) -> Result<Progress> {
+    pub(super) fn progress(&self, run: Ino, trigger: &str) -> Result<Progress> {
         let (mut best, mut dirs) = (Progress::default(), BTreeSet::from([run]));
         for file in &self.new {
-            if file.soundness != Soundness::Valid || is_temporary_path(&file.path) {
+            let is_next = is_temporary_path(&file.path)
+                || (is_destruction(trigger) && file.links.is_empty() && self.has_moved_on(file)?);
+            if file.soundness != Soundness::Valid || is_next {
                 continue;
             }
             let mut found = Progress::default();
-            let path: Vec<&[u8]> = file.path.iter().map(Vec::as_slice).collect();
-            let named = facts_of_path(&path);
-            found.add(named.step, named.epoch, named.metrics);
+            for path in [&file.path].into_iter().chain(&file.links) {
+                let path: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
+                let named = facts_of_path(&path);
+                found.add(named.step, named.epoch, named.metrics);
+            }
             found.add(file.facts.step, file.facts.epoch, file.facts.metrics.clone());
             found.say(&self.said_anew(file)?);
             dirs.insert(file.dir);

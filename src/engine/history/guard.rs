@@ -89,7 +89,9 @@ impl Engine {
         }
         let Some(inode) = self.ns.find(entry.ino)? else { return Ok(()) };
         if inode.nlink > 1 {
-            return Ok(());
+            // Its bytes stay; but the name goes because the next save is to have it, and what waits is the one before.
+            let temporary = self.is_passing(parent, name, entry.ino, fresh)?;
+            return if temporary { Ok(()) } else { self.before_destroyed(entry.ino, writers, "delete") };
         }
         if !self.is_passing(parent, name, entry.ino, fresh)? {
             self.before_destroyed(entry.ino, writers, "delete")?;

@@ -6,7 +6,9 @@
 use super::super::Engine;
 use crate::base::{Error, Result};
 use crate::catalog::keys::Ino;
+use crate::catalog::records::Inode;
 use crate::formats;
+use crate::namespace::Caller;
 use crate::namespace::rename::{Over, Place};
 use crate::version::marker::Event;
 use crate::version::names::is_temporary;
@@ -35,6 +37,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Makes a directory. One that is named after the next step ends the save before, which must not hold it: loaders take
+    /// the folder of the highest step.
+    pub fn mkdir(&self, parent: Ino, name: &[u8], mode: u32, caller: Caller) -> Result<Inode> {
+        self.before_next_save(parent, name)?;
+        self.ns.mkdir(parent, name, mode, caller)
+    }
+
     fn renamed(&self, from: Place<'_>, to: Place<'_>, replaced: Option<Ino>) -> Result<()> {
         if let Some(replaced) = replaced
             && self.ns.find(replaced)?.is_none_or(|inode| inode.nlink == 0)
@@ -43,9 +52,11 @@ impl Engine {
         }
         let Some(moved) = self.ns.entry(to.parent, to.name)? else { return Ok(()) };
         let is_dir = moved.kind == libc::S_IFDIR;
-        let fresh = self.history.bursts.lock().get(moved.ino);
-        if let Some(fresh) = fresh {
-            self.note(moved.ino, &to.into(), fresh.pid)?;
+        let fresh = self.history.bursts.lock().get(moved.ino).map(|fresh| fresh.pid);
+        // What the version before the rename has by another name is the next save all the same.
+        let named = || self.history.bursts.lock().got_its_name(moved.ino).filter(|_| !is_temporary(to.name));
+        if let Some(pid) = fresh.or_else(named) {
+            self.note(moved.ino, &to.into(), pid)?;
         } else if !is_dir && is_temporary(from.name) && !is_temporary(to.name) {
             // A version may have taken it as left over under its temporary name: it is complete only now.
             self.note_if_checkpoint(moved.ino, to)?;

@@ -117,7 +117,16 @@ impl Ancestry for Line<'_> {
         is_bare_step(name)
             && above.and_then(|above| runs.of_dir(above)).is_some_and(|(_, run)| run.bare_steps)
     }
+
+    fn holds_parts(&self, depth: usize) -> bool {
+        let Some((ino, _)) = self.chain.get(depth) else { return false };
+        let has = |name: &&[u8]| self.engine.ns.entry(*ino, name).is_ok_and(|found| found.is_some());
+        LISTS_OF_PARTS.iter().any(has)
+    }
 }
+
+/// Files that list the folders of a model beside them: those of diffusers' pipelines, of sentence-transformers.
+const LISTS_OF_PARTS: &[&[u8]] = &[b"model_index.json", b"modules.json"];
 
 impl Engine {
     /// Directory `dir` and those above it up to the root.

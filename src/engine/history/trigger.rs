@@ -47,6 +47,11 @@ pub(super) fn is_settled(trigger: &str) -> bool {
     matches!(trigger, "quiet" | "unmount")
 }
 
+/// Whether a trigger means that a file is about to go: what is complete beside it may be what is to get its name.
+pub(super) fn is_destruction(trigger: &str) -> bool {
+    matches!(trigger, "overwrite" | "delete")
+}
+
 /// So often a version may fail to be made while somebody waits for it: after the first time a full disk is given room.
 const FAILURES_MAX: u64 = 2;
 /// How often those who wait for a version look whether one can still be made.
@@ -66,6 +71,7 @@ impl Engine {
         let _in_order = self.history.beginning.lock();
         let taken = self.fresh_below(dir, is_settled(&wanted.trigger))?;
         let newest = taken.iter().filter(|(_, fresh)| fresh.pid != 0).max_by_key(|(_, fresh)| fresh.order);
+        let early = is_destruction(&wanted.trigger);
         let now = wanted.time.unwrap_or_else(Time::now);
         let about = Pending {
             trigger: wanted.trigger,
@@ -83,7 +89,7 @@ impl Engine {
         self.history.queue.lock().waiting.push_back(snapshot);
         self.history.building.notify_all();
         // Last: whoever finds nothing fresh and waits for all versions waits for this one.
-        self.history.bursts.lock().forget_unchanged(&taken);
+        self.history.bursts.lock().took(dir, &taken, early);
         Ok(Some(id))
     }
 

@@ -11,6 +11,7 @@ use super::judge::Judged;
 use super::known::{Known, Name, Walked};
 use super::resolve::Resolved;
 use crate::base::clock::Time;
+use crate::base::id::ChunkId;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{HotId, Ino};
 use crate::catalog::records::{Body, Inode};
@@ -30,6 +31,8 @@ const PATIENCE: u32 = 8;
 pub(super) struct NewFile {
     /// The names that lead to it from the run.
     pub(super) path: Vec<Vec<u8>>,
+    /// Its other paths: hard links tell as much as the first name.
+    pub(super) links: Vec<Vec<Vec<u8>>>,
     pub(super) dir: Ino,
     pub(super) ino: Ino,
     pub(super) format: Format,
@@ -189,7 +192,9 @@ impl<'a> Walk<'a> {
     fn file(&mut self, inode: &mut Inode, dir: Ino, path: Vec<Vec<u8>>) -> Result<tree::Body> {
         if let Some((body, mtime)) = self.links.get(&inode.ino) {
             inode.mtime = *mtime;
-            return Ok(body.clone());
+            let body = body.clone();
+            self.named_too(inode, path);
+            return Ok(body);
         }
         let resolved = self.resolve(inode, dir, &path.join(&b'/'))?;
         #[cfg(debug_assertions)]
@@ -206,6 +211,17 @@ impl<'a> Walk<'a> {
         Ok(body)
     }
 
+    /// Notes one more path of a new file. It is temporary only where all its names are.
+    fn named_too(&mut self, inode: &Inode, mut path: Vec<Vec<u8>>) {
+        let new = self.new.iter_mut().find(|file| file.ino == inode.ino && file.path != path);
+        if let Some(file) = new.filter(|_| inode.nlink > 1) {
+            if is_temporary_path(&file.path) && !is_temporary_path(&path) {
+                std::mem::swap(&mut file.path, &mut path);
+            }
+            file.links.push(path);
+        }
+    }
+
     fn body(&mut self, inode: &Inode, dir: Ino, path: Vec<Vec<u8>>, file: &Resolved) -> Result<tree::Body> {
         let sealed = file.sealed;
         let is_marker = self.marker.is_some() && path.last().map(Vec::as_slice) == self.marker;
@@ -218,7 +234,10 @@ impl<'a> Walk<'a> {
                 (format, Soundness::Invalid)
             }
             // A file that gets its name only now is new by that.
-            Some(known) if !known.is_temporary() || is_temporary_path(&path) => {
+            Some(known)
+                if is_temporary_path(&path)
+                    || !(known.is_temporary() || self.is_named_anew(inode.ino, &sealed.id, &path)?) =>
+            {
                 (known.format, known.soundness)
             }
             _ => self.look(inode, dir, path, file)?,
@@ -238,6 +257,22 @@ impl<'a> Walk<'a> {
             Some(top) => Trees::new(&self.engine.packs).walk(top.clone(), path),
             None => Ok(None),
         }
+    }
+
+    /// Whether file `ino` was in a version already because another one was about to go, and has got the name `path` since.
+    fn is_named_anew(&self, ino: Ino, id: &ChunkId, path: &[Vec<u8>]) -> Result<bool> {
+        if !self.engine.history.bursts.lock().was_taken_early(ino) {
+            return Ok(false);
+        }
+        let before = self.entry_before(path)?.map(|entry| entry.body);
+        Ok(!matches!(before, Some(tree::Body::File { content, .. }) if content == *id))
+    }
+
+    /// Whether a new file has another name by now: it is the next save, which a version took that was begun because the one
+    /// before was about to go.
+    pub(super) fn has_moved_on(&self, file: &NewFile) -> Result<bool> {
+        let home = self.engine.ns.find(file.ino)?.and_then(|inode| inode.home);
+        Ok(home.is_some_and(|home| file.path.last().is_none_or(|name| !home.is(file.dir, name))))
     }
 
     /// Whether the file at `path`, which is empty, is a save that was cut off before its first byte: it was a checkpoint in
@@ -277,7 +312,8 @@ impl<'a> Walk<'a> {
         } else {
             Facts::default()
         };
-        self.new.push(NewFile { path, dir, ino: inode.ino, format, soundness, why, facts });
+        let links = Vec::new();
+        self.new.push(NewFile { path, links, dir, ino: inode.ino, format, soundness, why, facts });
         Ok((format as u8, soundness))
     }
 }

@@ -126,6 +126,10 @@ impl Engine {
                 _ => return Ok(()),
             },
         };
+        // NeMo takes its own mark away after all that a framework below it does, and resumes from nothing that has one.
+        if self.is_marked_unfinished(committed)? {
+            return Ok(());
+        }
         let run = self.committed_run(&marker, committed, dir)?;
         self.begin_version(run, Wanted::by(marker.name())).map(drop)
     }
