@@ -69,7 +69,12 @@ impl Daemon for Filesystem {
             events: ended.clone(),
             read_only: options.ro,
         });
+        let (ask_us, answerable) = mpsc::channel();
         let serve = move || {
+            // Whoever sees that the mount answers may ask the daemon something at once.
+            if answerable.recv().is_err() {
+                return;
+            }
             let served = mounted.serve();
             // Nobody listens any more when the process ends with the mount still busy.
             drop(ended.send(Event::Served(served)));
@@ -82,6 +87,8 @@ impl Daemon for Filesystem {
             unmounter.detach()?;
             return Err(error);
         }
+        // The thread is there: it waits for this.
+        ask_us.send(()).unwrap_or_default();
         let end = wait_for_end(&events)?;
         engine.shut_down(&workers, end)
     }

@@ -3,7 +3,14 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
+
+use ckptfs::base::monitor::Silent;
+use ckptfs::cli::Daemon;
+use ckptfs::control::protocol::{Handler, Leave};
+use ckptfs::options::MountOptions;
+use ckptfs::serve::Filesystem;
 
 use crate::common::*;
 
@@ -23,6 +30,27 @@ fn a_busy_mount_is_left_alone_and_the_message_says_ebusy() {
     if !done.status.success() {
         mount.remount();
     }
+}
+
+/// Whoever waits for a mount and then asks its daemon must not be told that somebody else has the store.
+#[test]
+fn a_mount_answers_nobody_before_its_daemon_can_be_asked() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (store, at) = (dir.path().join("store"), dir.path().join("mnt"));
+    fs::create_dir(&at).unwrap();
+    let (answers, answered) = mpsc::channel();
+    let name = at.join("no such name");
+    let ready = Box::new(|daemon: Arc<dyn Handler>| {
+        std::thread::spawn(move || answers.send(fs::metadata(name)).unwrap());
+        assert!(answered.recv_timeout(Duration::from_millis(300)).is_err(), "the mount answers already");
+        std::thread::spawn(move || {
+            let answer = answered.recv_timeout(Duration::from_secs(20)).unwrap();
+            assert_eq!(answer.unwrap_err().raw_os_error(), Some(libc::ENOENT));
+            daemon.request_unmount(Leave::IfIdle).unwrap();
+        });
+        Ok(())
+    });
+    Filesystem.serve(&MountOptions::default(), &store, &at, ready, &Silent).unwrap();
 }
 
 /// A container that was started meanwhile may have a copy of the mount.
