@@ -14,8 +14,10 @@ use super::progress::Progress;
 use super::tell;
 use crate::base::Error;
 use crate::base::mounts::{self, Detach, Mount};
-use crate::base::namespaces::{self, Holder};
+use crate::base::namespaces;
 use crate::control::client::Client;
+use crate::engine::layout::Layout;
+use crate::engine::lock;
 
 /// When, and how often, a person hears that a daemon is still ending, and why.
 const FIRST_NOTE: Duration = Duration::from_secs(2);
@@ -39,7 +41,10 @@ pub(super) fn command() -> Command {
 
 pub(super) fn run(matches: &ArgMatches) -> Outcome {
     let path: &PathBuf = matches.get_one("path").ok_or_else(|| Failure::Usage("PATH is missing".into()))?;
-    let Located { mount: Some(mount), store } = locate::find(path)? else {
+    let Located { mount, store } = locate::find(path)?;
+    let Some(mount) = mount else {
+        // A daemon may have the store all the same.
+        store.map_or(Ok(()), |store| lock::refuse_held(&Layout::new(&store).lock()))?;
         return Err(Failure::Failed(format!("{} is not mounted; nothing to do", path.display())));
     };
     let wait = matches.get_flag("wait");
@@ -78,23 +83,18 @@ fn ask(mut client: Client, mount: &Mount, wait: bool) -> Outcome {
     asked.map_err(|error| explain(error, &mount.mountpoint))?;
     let mut wait = FIRST_NOTE;
     while !client.wait_for_end(wait)? {
-        tell(&why_it_lives(&namespaces::holders(&mount.device)));
+        tell(&why_it_lives(mount));
         wait = NOTE_EVERY;
     }
     Ok(())
 }
 
-/// What a daemon waits for whose mount is gone from here.
-fn why_it_lives(holders: &[Holder]) -> String {
-    if holders.is_empty() {
-        return "unmounted; waiting for the daemon to make everything durable".into();
+/// What the daemon waits for, whose mount is gone from here.
+fn why_it_lives(mount: &Mount) -> String {
+    match namespaces::holders(|other| other.device == mount.device).as_slice() {
+        [] => "unmounted; waiting for the daemon to make everything durable".into(),
+        holders => format!("unmounted here; {}", namespaces::explain(holders)),
     }
-    let names: Vec<_> = holders.iter().map(|holder| format!("{} ({})", holder.pid, holder.name)).collect();
-    format!(
-        "unmounted here; it stays mounted in the mount namespace of process {}, a container perhaps, and the daemon ends \
-         when that has ended or has unmounted it too",
-        names.join(", ")
-    )
 }
 
 fn explain(error: Error, mountpoint: &Path) -> Failure {

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Error, IoContext, Result, machine, mounts, private};
+use crate::base::mounts::Mount;
+use crate::base::{Error, IoContext, Result, machine, mounts, namespaces, private};
 
 /// A holder's description beyond this is not ours.
 const HOLDER_BYTES_MAX: u64 = 64 << 10;
@@ -119,6 +120,11 @@ pub fn refuse_mounted(path: &Path) -> Result<()> {
     }
 }
 
+/// Refuses, with the holder's name, a store that anybody holds.
+pub fn refuse_held(path: &Path) -> Result<()> {
+    held_by(path)?.map_or(Ok(()), |holder| Err(in_use(path, holder)))
+}
+
 /// Writes `holder` into the lock `file`, whose `path` is for the message.
 fn describe(file: &File, holder: &Holder, path: &Path) -> Result<()> {
     let text = serde_json::to_string(holder).map_err(std::io::Error::from).context("describe", path)? + "\n";
@@ -142,12 +148,7 @@ fn read_holder(path: &Path) -> Option<Holder> {
 
 /// A holder that is mounted stays; one of another host cannot be looked at.
 fn patience(holder: Option<&Holder>) -> Duration {
-    let leaving = holder.is_some_and(|holder| {
-        holder.host == machine::host()
-            && mounts::table().is_ok_and(|table| {
-                !table.iter().any(|mount| mount.is_ours() && mount.mountpoint == holder.mountpoint)
-            })
-    });
+    let leaving = holder.is_some_and(|holder| holder.host == machine::host() && is_gone(&holder.mountpoint));
     if leaving { ENDING_WAIT } else { GLANCE_WAIT }
 }
 
@@ -166,12 +167,29 @@ fn explain_left(path: &Path, left: &Holder) -> String {
     )
 }
 
+/// Whether no mount of ours is seen at `mountpoint` from here.
+fn is_gone(mountpoint: &Path) -> bool {
+    mounts::table()
+        .is_ok_and(|table| !table.iter().any(|mount| mount.is_ours() && mount.mountpoint == mountpoint))
+}
+
 fn in_use(path: &Path, holder: Option<Holder>) -> Error {
     let store = path.parent().unwrap_or(path).display();
     Error::Refused(match holder {
         Some(Holder { host, pid, mountpoint, .. }) if mountpoint.as_os_str().is_empty() => format!(
             "store {store} is in use by a ckptfs command, pid {pid} on host {host}; try again when it has ended"
         ),
+        Some(Holder { host, pid, mountpoint, .. }) if host == machine::host() && is_gone(&mountpoint) => {
+            let at = mountpoint.display();
+            let is_it = |mount: &Mount| mount.is_ours() && mount.mountpoint == mountpoint;
+            match namespaces::holders(is_it).as_slice() {
+                [] => format!("store {store} is being opened or closed by pid {pid}; try again in a moment"),
+                others => format!(
+                    "store {store} is in use by pid {pid}; the mount at {at} is gone from here, but {}",
+                    namespaces::explain(others)
+                ),
+            }
+        }
         Some(Holder { host, pid, mountpoint, .. }) => {
             let (at, there) = (mountpoint.display(), if host == machine::host() { "" } else { " there" });
             format!(

@@ -67,6 +67,8 @@ fn an_unmount_names_who_keeps_the_mount_in_a_namespace_of_its_own() {
     BufReader::new(unmount.stderr.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains(&format!("process {} (sleep)", other.id())), "{line}");
     assert!(unmount.try_wait().unwrap().is_none(), "it waits for the daemon");
+    let again = said(&ckptfs(&["unmount", text(&mount.store())]));
+    assert!(again.contains(&format!("process {} (sleep)", other.id())), "{again}");
     other.kill().unwrap();
     other.wait().unwrap();
     assert!(unmount.wait().unwrap().success());
