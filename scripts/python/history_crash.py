@@ -180,7 +180,7 @@ def check(mount: Mount) -> None:
 
 
 def one_round(mount: Mount, log: pathlib.Path, first: int, before: dict) -> tuple[Saver, dict]:
-    options = f"settle={random.choice(('50ms', '1h'))},max_to_keep=0,undelete_ttl=0s,passthrough={random.choice(('auto', 'off'))},hot_cache={random.choice(('0', '1GiB'))}"
+    options = f"settle={random.choice(('50ms', '1h'))},max_to_keep=0,undelete_ttl=0s,incomplete_max=100000,passthrough={random.choice(('auto', 'off'))},hot_cache={random.choice(('0', '1GiB'))}"
     mount.start(options, log)
     mount.ready()
     run = mount.folder / RUN
@@ -192,7 +192,7 @@ def one_round(mount: Mount, log: pathlib.Path, first: int, before: dict) -> tupl
     rest = random.random() < 0.3
     work(saver, mount, random.uniform(1.5, 4.0) if rest else random.uniform(0.05, 2.0), rest)
     mount.ended()
-    mount.start("settle=1h,max_to_keep=0,undelete_ttl=0s", log)
+    mount.start("settle=1h,max_to_keep=0,undelete_ttl=0s,incomplete_max=100000", log)
     mount.ready()
     settle(mount)
     now = versions(mount)
