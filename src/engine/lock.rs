@@ -2,8 +2,8 @@
 //!
 //! Invariant: whoever holds the flock owns every file of the store. The content is written after the lock is taken, is
 //! only for people, and locks nothing: a killed daemon leaves it behind, and the kernel has freed its lock. Order: open,
-//! lock, tell who left it behind, write the holder; at the end say that it was closed, then free it. A daemon that is just ending is waited for; one
-//! that stays is named.
+//! lock, tell who left it behind, write the holder; at the end say that it was closed, then free it. A daemon that is
+//! just ending is waited for; one that stays is named.
 
 use std::fs::File;
 use std::io::Read;
@@ -183,9 +183,11 @@ fn in_use(path: &Path, holder: Option<Holder>) -> Error {
             let at = mountpoint.display();
             let is_it = |mount: &Mount| mount.is_ours() && mount.mountpoint == mountpoint;
             match namespaces::holders(is_it).as_slice() {
-                [] => format!("store {store} is being opened or closed by pid {pid}; try again in a moment"),
+                [] => format!(
+                    "store {store} is in use by pid {pid} on host {host}, which opens or closes it for {at}; try again in a moment"
+                ),
                 others => format!(
-                    "store {store} is in use by pid {pid}; the mount at {at} is gone from here, but {}",
+                    "store {store} is in use by pid {pid} on host {host}; the mount at {at} is gone from here, but {}",
                     namespaces::explain(others)
                 ),
             }
