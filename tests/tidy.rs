@@ -74,6 +74,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sled", &["catalog/"]),
     ("zstd", &["codec/"]),
     ("blake3", &["content/hash.rs"]),
+    ("memmap2", &["pack/direct.rs"]),
     ("clap", &["cli/", "main.rs"]),
 ];
 

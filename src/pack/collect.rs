@@ -6,10 +6,9 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 
-use super::buffers::Buffer;
 use super::format::{BlobHeader, PackEntry};
 use super::index::Location;
-use super::reader;
+use super::reader::{self, StoredBlob};
 use super::store::PackStore;
 use crate::base::fault::{self, Point};
 use crate::base::id::ChunkId;
@@ -19,11 +18,11 @@ use crate::base::{Error, IoContext, Result, durable};
 pub struct Blob {
     /// Its header.
     pub header: BlobHeader,
-    bytes: Buffer,
+    bytes: StoredBlob,
 }
 
 impl Blob {
-    pub(super) fn new(header: BlobHeader, bytes: Buffer) -> Self {
+    pub(super) fn new(header: BlobHeader, bytes: StoredBlob) -> Self {
         Blob { header, bytes }
     }
 

@@ -8,6 +8,7 @@ pub mod buffers;
 pub mod chunk_index;
 pub mod collect;
 pub mod deltas;
+mod direct;
 pub mod format;
 pub mod index;
 mod index_sums;

@@ -4,33 +4,50 @@
 //! stored crc covers, so a read looks at the crc only when the hash fails, to tell a bad disk from a bad encoding.
 
 use std::fs::File;
-use std::io::IoSliceMut;
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use super::buffers::{Buffer, Buffers};
 use super::collect::Blob;
+use super::direct::{DirectBytes, DirectPack};
 use super::format::{BlobHeader, ENTRY, MAX_BLOB, MAX_BLOB_HEADER, PackEntry, TRAILER, Trailer};
 use super::index::Location;
 use crate::base::id::ChunkId;
 use crate::base::{Error, IoContext, Result};
-use crate::codec::{self, Codec, Encoding, MAX_RAW};
+use crate::codec::{self, MAX_RAW};
 use crate::content::hash;
-
-/// Bytes of the header of a blob without a base.
-const PLAIN_HEADER: usize = MAX_BLOB_HEADER - ChunkId::LEN;
 
 /// Gives the raw bytes of a base.
 pub type Base<'a> = dyn Fn(&ChunkId) -> Result<Arc<Buffer>> + 'a;
+
+/// A blob as it lies in its pack, header included.
+pub enum StoredBlob {
+    /// Read through the page cache.
+    Cached(Buffer),
+    /// Read past it.
+    Direct(DirectBytes),
+}
+
+impl Deref for StoredBlob {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            StoredBlob::Cached(bytes) => bytes,
+            StoredBlob::Direct(bytes) => bytes,
+        }
+    }
+}
 
 /// A pack that is open for reading.
 #[derive(Clone, Copy)]
 pub struct OpenPack<'a> {
     /// The file.
     pub file: &'a File,
+    /// The same for direct reads, where its filesystem has them.
+    pub direct: Option<&'a DirectPack>,
     /// Its path, for messages.
     pub path: &'a Path,
 }
@@ -55,9 +72,8 @@ impl OpenPack<'_> {
         Ok(Blob::new(header, blob))
     }
 
-    /// The raw bytes of blob `id` at `at`, in a buffer of `buffers`. One read; what is stored as it is, is read straight
-    /// into the buffer that is returned. `base` gives the raw bytes of the blob that this one differs from, if it is
-    /// stored so.
+    /// The raw bytes of blob `id` at `at`, in a buffer of `buffers`. `base` gives the raw bytes of the blob that this one
+    /// differs from, if it is stored so.
     pub fn read(
         &self,
         id: &ChunkId,
@@ -68,18 +84,17 @@ impl OpenPack<'_> {
         if at.raw_len as usize > MAX_RAW {
             return Err(self.damaged(at, "impossible length"));
         }
+        let (header, blob) = self.stored(at, buffers)?;
+        let stored = stored_bytes(&header, &blob);
+        self.check_header(id, at, &header)?;
+        let base = header.encoding.base.as_ref().map(base).transpose()?;
         let mut raw = buffers.take(at.raw_len as usize);
-        if !self.read_plain(id, at, &mut raw)? {
-            let (header, blob) = self.stored(at, buffers)?;
-            let stored = stored_bytes(&header, &blob);
-            self.check_header(id, at, &header)?;
-            let base = header.encoding.base.as_ref().map(base).transpose()?;
-            let done = codec::decode(&header.encoding, stored, base.as_ref().map(|base| &base[..]), &mut raw);
-            if let Err(error) = done {
-                return Err(self.wrong(at, &header, stored, &error.to_string()));
-            }
-            self.check_hash(id, at, &header, stored, &raw)?;
+        if let Err(error) =
+            codec::decode(&header.encoding, stored, base.as_ref().map(|base| &base[..]), &mut raw)
+        {
+            return Err(self.wrong(at, &header, stored, &error.to_string()));
         }
+        self.check_hash(id, at, &header, stored, &raw)?;
         Ok(raw)
     }
 
@@ -92,40 +107,20 @@ impl OpenPack<'_> {
         BlobHeader::decode(head).ok_or_else(|| self.damaged(at, "header does not verify"))
     }
 
-    /// Fills `raw` when the blob is as long as raw bytes and a header, and is just that; else false.
-    fn read_plain(&self, id: &ChunkId, at: &Location, raw: &mut [u8]) -> Result<bool> {
-        if at.len as usize != PLAIN_HEADER + raw.len() {
-            return Ok(false);
-        }
-        let mut head = [0; PLAIN_HEADER];
-        let mut parts = [IoSliceMut::new(&mut head), IoSliceMut::new(raw)];
-        let read = loop {
-            match rustix::io::preadv(self.file, &mut parts, u64::from(at.offset)) {
-                Err(Errno::INTR) => {}
-                other => break other.context("read", self.path)?,
-            }
-        };
-        // A short read is possible but odd; the other way tells why.
-        if read != PLAIN_HEADER + raw.len() {
-            return Ok(false);
-        }
-        let header = BlobHeader::decode(&head).ok_or_else(|| self.damaged(at, "header does not verify"))?;
-        if header.encoding != Encoding::plain(Codec::Raw) {
-            return Ok(false);
-        }
-        self.check_header(id, at, &header)?;
-        self.check_hash(id, at, &header, raw, raw)?;
-        Ok(true)
-    }
-
     /// The blob at `at`: a header that verifies, and all bytes, header included.
-    fn stored(&self, at: &Location, buffers: &Arc<Buffers>) -> Result<(BlobHeader, Buffer)> {
-        if at.len as usize > MAX_BLOB {
+    fn stored(&self, at: &Location, buffers: &Arc<Buffers>) -> Result<(BlobHeader, StoredBlob)> {
+        let (offset, len) = (u64::from(at.offset), at.len as usize);
+        if len > MAX_BLOB {
             return Err(self.damaged(at, "impossible length"));
         }
-        let mut blob = buffers.take(at.len as usize);
-        let what = "the pack ends inside a blob";
-        read_exact(self.file, self.path, &mut blob, u64::from(at.offset), what)?;
+        let blob = match self.direct.and_then(|direct| direct.read(offset, len)) {
+            Some(bytes) => StoredBlob::Direct(bytes),
+            None => {
+                let mut bytes = buffers.take(len);
+                read_exact(self.file, self.path, &mut bytes, offset, "the pack ends inside a blob")?;
+                StoredBlob::Cached(bytes)
+            }
+        };
         let header = BlobHeader::decode(&blob).ok_or_else(|| self.damaged(at, "header does not verify"))?;
         if header.blob_len() != u64::from(at.len) {
             return Err(self.damaged(at, "length differs from the index"));

@@ -72,7 +72,7 @@ fn blob_at(file: &File, path: &Path, buffers: &Arc<Buffers>, at: u64, end: u64) 
     }
     let place =
         Location { pack: 0, offset, len, raw_len: header.raw_len, has_base: header.encoding.base.is_some() };
-    match (OpenPack { file, path }).check(&place, buffers) {
+    match (OpenPack { file, direct: None, path }).check(&place, buffers) {
         Ok(_) => {
             let BlobHeader { id, raw_len, kind, encoding, .. } = header;
             let (codec, has_base) = (encoding.codec, encoding.base.is_some());

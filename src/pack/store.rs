@@ -16,6 +16,7 @@ use super::batch::PackBatch;
 use super::buffers::{Buffer, Buffers};
 use super::chunk_index::ChunkIndex;
 use super::deltas::Headers;
+use super::direct::{DirectPack, HugePages};
 use super::format::{BlobHeader, PackEntry};
 use super::index::Location;
 use super::reader::OpenPack;
@@ -99,13 +100,20 @@ pub struct PackStats {
     pub chunks: u64,
 }
 
+/// A pack that is held open for reading, through the page cache and past it.
+struct PackFile {
+    file: File,
+    direct: Option<DirectPack>,
+}
+
 /// Every blob of a store.
 pub struct PackStore {
     shared: Arc<Shared>,
     cache: Cache<ChunkId, Arc<Buffer>, Bytes>,
     cache_bytes: u64,
     buffers: Arc<Buffers>,
-    files: Cache<u32, Arc<File>>,
+    pages: Arc<HugePages>,
+    files: Cache<u32, Arc<PackFile>>,
     headers: Headers,
 }
 
@@ -145,6 +153,7 @@ impl PackStore {
             cache,
             cache_bytes,
             buffers,
+            pages: Arc::default(),
             files: Cache::new(OPEN_PACKS),
             headers: Headers::default(),
         })
@@ -322,10 +331,11 @@ impl PackStore {
         read: impl Fn(OpenPack<'_>, &Location) -> Result<T>,
     ) -> Result<T> {
         let path = self.pack_path(at.pack);
-        let file = self
-            .files
-            .get_or_insert_with(&at.pack, || File::open(&path).map(Arc::new).context("open", &path))?;
-        read(OpenPack { file: &file, path: &path }, at)
+        let opened = self.files.get_or_insert_with(&at.pack, || {
+            let file = File::open(&path).context("open", &path)?;
+            Ok::<_, Error>(Arc::new(PackFile { file, direct: DirectPack::open(&path, &self.pages) }))
+        })?;
+        read(OpenPack { file: &opened.file, direct: opened.direct.as_ref(), path: &path }, at)
     }
 }
 
