@@ -221,6 +221,33 @@ fn several_threads_put_and_read_at_once() {
 }
 
 #[test]
+fn a_long_blob_is_read_past_the_page_cache_and_damage_to_it_is_seen() {
+    // Beside the program, because /tmp may be memory, of which nothing is ever outside the page cache.
+    let dir = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
+    let bench = Bench { dir };
+    let raw: Vec<u8> = (0..9_000_u32).flat_map(|n| chunk_id(&n.to_le_bytes()).0).collect();
+    let id = chunk_id(&raw);
+    let mut batch = bench.open().writer().unwrap();
+    batch.put(Kind::Chunk, id, &raw).unwrap();
+    batch.finish().unwrap();
+    let path = bench.packs().join(pack_name(1));
+    let mut bytes = fs::read(&path).unwrap();
+    for flip in [0, 0x10] {
+        bytes[100_000] ^= flip;
+        fs::write(&path, &bytes).unwrap();
+        let pack = File::open(&path).unwrap();
+        rustix::fs::fsync(&pack).unwrap();
+        rustix::fs::fadvise(&pack, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let store = bench.open();
+        match store.read(&id) {
+            Ok(found) => assert!(flip == 0 && found[..] == raw),
+            Err(error) => assert!(flip != 0 && matches!(error, Error::Damaged { .. }), "{error}"),
+        }
+        assert_eq!(store.pages.free(), 1, "not read past the page cache");
+    }
+}
+
+#[test]
 fn buffers_take_no_more_than_the_cache_and_its_readers() {
     const CACHE: usize = 8 << 20;
     const READERS: usize = 4;
