@@ -9,7 +9,6 @@ calls write(2); the row of the writer alone, to tmpfs, shows that it is not what
 
 import argparse
 import json
-import mmap
 import os
 import pathlib
 import shutil
@@ -17,6 +16,7 @@ import statistics
 import sys
 import time
 
+from bench_proc import touch
 from mounts import Mount, MountError, wait_for
 
 MIB = 1 << 20
@@ -55,13 +55,6 @@ def read(path: pathlib.Path, size: int, buffer: bytearray) -> float:
     return time.perf_counter() - begin
 
 
-def touch_memory(size: int) -> None:
-    """Uses so much memory once: the first use of a page of a virtual machine takes ten times as long as the next."""
-    with mmap.mmap(-1, size) as memory:
-        for offset in range(0, size, mmap.PAGESIZE):
-            memory[offset] = 1
-
-
 def small(folder: pathlib.Path, count: int) -> float:
     """Seconds for `count` times create, write 4 KiB, close, unlink."""
     data, name = os.urandom(SMALL_BYTES), str(folder / "small")
@@ -86,7 +79,6 @@ class Bench:
 
     def prepare(self) -> None:
         work = self.args.work
-        touch_memory(4 * self.size)
         self.folders["native"] = work / "native"
         self.folders["native"].mkdir()
         # No version falls into the run by chance; what is sealed meanwhile is part of what a trainer would feel.
@@ -121,6 +113,7 @@ class Bench:
         os.sync()
         self.stamp += 1
         change(self.data, self.stamp)
+        touch(self.args.work, self.size)
         return save(path, self.data, sync=sync)
 
     def wait_for_deletion(self, folder: pathlib.Path) -> None:

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import torch
-from bench_proc import drop_caches
-from bench_run import GB, Run, main, touch
+from bench_proc import drop_caches, touch
+from bench_run import GB, Run, main
 from bench_table import Bar, Row
 from bench_writers import Safetensors, Torch, Writer
 from mounts import MountError
@@ -58,7 +58,7 @@ def newest_while_hot(run: Run, size: int) -> None:
         paths["hot, live"] = live["hot"]
 
         def measure(side: str, load=load, writer=writer, checked=checked, paths=paths) -> tuple[float]:
-            touch(2 * size)
+            touch(run.work, size)
             begin = time.perf_counter()
             found = load(paths[side])
             seconds = time.perf_counter() - begin
@@ -104,7 +104,7 @@ def cold(run: Run, size: int) -> None:
 
         def measure(side: str, load=load, writer=writer, checked=checked, paths=paths) -> tuple[float, ...]:
             cool(run, side)
-            touch(3 * size)
+            touch(run.work, size)
             begin = time.perf_counter()
             found = load(paths[side])
             figures = [size / GB / (time.perf_counter() - begin)]
@@ -114,7 +114,7 @@ def cold(run: Run, size: int) -> None:
             del found
             if isinstance(writer, Safetensors):
                 cool(run, side)
-                touch(2 * size)
+                touch(run.work, size)
                 figures.append(quarter(paths[side]))
             return tuple(figures)
 

@@ -6,7 +6,6 @@ down slows all. What a save leaves to a mount's threads is waited for off the cl
 """
 
 import argparse
-import mmap
 import os
 import signal
 import subprocess
@@ -26,16 +25,6 @@ STILL_SECONDS = 0.3
 BINDFS = "attr_timeout=1,entry_timeout=1"
 # The disk of a measurement is filled and freed on purpose, and damage is not looked for meanwhile.
 COMMON = "min_free=1MiB,scrub_rate=0"
-
-
-def touch(size: int) -> None:
-    """Takes so much memory and frees it, at most two seconds before a clock runs.
-
-    A virtual machine gives free memory back to its host after that time (`page_reporting`), and the next use of a page
-    then takes ten times as long: without this, what is measured is the host.
-    """
-    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE):
-        pass
 
 
 def newest_version(folder: Path) -> str:

@@ -9,8 +9,8 @@ import os
 import time
 
 import bench_shards
-from bench_proc import sealing_seconds
-from bench_run import GB, Run, main, touch
+from bench_proc import sealing_seconds, touch
+from bench_run import GB, Run, main
 from bench_table import Bar, Row
 from bench_writers import WRITERS, TensorFlow, Torch, Writer
 from mounts import MountError, wait_for
@@ -36,7 +36,7 @@ def prepare(run: Run, side: str, writer: Writer):
     run.wait_deleted(side, writer.size // 2)
     os.sync()
     writer.change()
-    touch(2 * writer.size)
+    touch(run.work, writer.size)
     return folder
 
 
@@ -90,7 +90,7 @@ def shards(run: Run) -> None:
             run.wait_deleted(side, size // 2)
             run.give_back(side)
             os.sync()
-            touch(2 * size)
+            touch(run.work, size)
             return (savers.bytes / GB / savers.save(folder),)
 
         run.turn([row], ("native", "passthrough"), measure)
@@ -129,7 +129,7 @@ def while_sealing(run: Run) -> None:
         run.wait_idle("while sealing", lambda status: status["hot_bytes"] <= size // 2)
         run.give_back("while sealing")
         os.sync()
-        touch(4 * size)
+        touch(run.work, 2 * size)
         if side == "native":
             return second.timed(run.folder(side) / "two")
         sealed, began = mount.status()["sealing"]["sealed_files"], sealing_seconds(mount.pid)
