@@ -44,7 +44,8 @@ load_stressors() {
 # load_fio MODE NAME ENGINE PATTERN DIRECT
 load_fio() {
     load_stage "$1" "fio-$2" fio --name=load --directory="$MOUNT/load" --ioengine="$3" --rw="$4" --direct="$5" \
-        --size="${LOAD_MIB}m" --bs=16k --iodepth=8 --numjobs=2 --verify=crc32c --verify_fatal=1 --randseed="$SEED"
+        --size="${LOAD_MIB}m" --bs=16k --iodepth=8 --numjobs=2 --verify=crc32c --verify_fatal=1 --randseed="$SEED" \
+        --verify_state_save=0 # it would be written where the script was started
     rm -f "$MOUNT"/load/load.*
 }
 
