@@ -2,7 +2,8 @@
 //!
 //! First a quiet time, in which no mount seals: what a save costs while it is written. Then sealing, and saves beside it.
 //! Then the daemon is started anew for each read, so that nothing but the disk can answer. Before each save, off the clock:
-//! what the last one wrote is deleted, all that waits to be written is written, and the bytes are changed.
+//! what the last one wrote is deleted, all that waits to be written is written, the bytes are changed, and memory is used
+//! as much as the save will.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -57,8 +58,6 @@ impl Bench<'_> {
             let options = format!("{QUIET},passthrough=off");
             sides.push(Side::of(DAEMON, Mounted::start(&self.folder.join("second"), &options)?));
         }
-        // What each side holds in the page cache, and what a deletion has not given back yet.
-        work::touch_memory(self.data.bytes().len() * (sides.len() + 1), self.stop)?;
         self.quiet(&mut sides)?;
         for side in sides.split_off(2) {
             self.end(side)?;
@@ -136,6 +135,7 @@ impl Bench<'_> {
                 }
                 None => work::drop_cached(&side.file())?,
             }
+            work::touch_pages(bench.folder, bench.data.bytes(), bench.stop)?;
             let took = work::read(&side.file(), bench.data.bytes().len(), bench.stop)?;
             Ok(vec![
                 (&what::READ_COLD, bench.rate(took.whole)),
@@ -174,12 +174,13 @@ impl Bench<'_> {
         self.stop.wait_for("the deletion of a file", || Ok(mounted.status()?.hot_files == 0))
     }
 
-    /// Deletes what the side holds, writes back what waits for it anywhere on the disk, and changes the bytes.
+    /// Deletes what the side holds, writes back what waits for it anywhere on the disk, changes the bytes, and has memory
+    /// for them.
     fn prepare(&mut self, side: &Side) -> Outcome {
         self.empty(side)?;
         self.write_back()?;
         self.data.change();
-        Ok(())
+        work::touch_pages(self.folder, self.data.bytes(), self.stop)
     }
 
     fn write_back(&self) -> Outcome {

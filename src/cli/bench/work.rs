@@ -19,15 +19,13 @@ const SAVERS: usize = 4;
 pub(super) const SMALL_FILES: usize = 1000;
 const SMALL_BYTES: usize = 4096;
 
-/// Uses so much memory once. The first use of a page of a virtual machine takes many times as long as any later one, and
-/// would be counted for the side that happens to come first.
-pub(super) fn touch_memory(bytes: usize, stop: &Stop) -> Outcome {
-    let mut memory = vec![0_u8; bytes];
-    for piece in memory.chunks_mut(PIECE) {
-        stop.check()?;
-        piece.chunks_mut(4096).filter_map(<[u8]>::first_mut).for_each(|byte| *byte = 1);
-    }
-    std::hint::black_box(&memory);
+/// Takes the memory that a save of `bytes` will, and frees it: as pages of a file, that come back as pages of the next one.
+/// A virtual machine gives free memory to its host after seconds, and the next use of a page takes ten times as long, which
+/// would be counted for the side that happens to come first. The file is deleted before the disk has it.
+pub(super) fn touch_pages(folder: &Path, bytes: &[u8], stop: &Stop) -> Outcome {
+    let path = folder.join("touched");
+    save(&path, bytes, false, stop)?;
+    fs::remove_file(&path).context("delete", &path)?;
     Ok(())
 }
 
