@@ -6,7 +6,7 @@
 //!
 //! Order: a mark goes with the end of the mount if its file was opened for writing since; an end that is not in order
 //! leaves it, and then it counts only while the file's ctime is the one in it, because a client of a killed daemon may have
-//! written on.
+//! written on. A power cut takes all marks: one may be durable before the bytes that it is of.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -263,3 +263,128 @@ fn what_replaced_something_leaves_neither_ghosts_nor_orphans_nor_hot_files() {
     let named: usize = HotState::ALL.iter().map(|state| engine.ns.hot_files(*state).unwrap().len()).sum();
     assert_eq!(engine.hot.list().unwrap().len(), named);
 }
+
+/// What a power cut leaves of a replacement whose record reached the disk and whose barrier did not.
+fn cut_after(machine: &mut Machine, engine: Arc<Engine>, lost: &[Ino]) -> Arc<Engine> {
+    engine.ns.meta().sync().unwrap();
+    let lost: Vec<_> = lost.iter().map(|ino| hot_path(&engine, *ino)).collect();
+    machine.cut(engine, &lost.iter().map(|path| path.as_path()).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_synced_file_outlives_a_replacement_that_is_taken_back_when_its_old_name_is_used_again() {
+    let mut machine = Machine::new(0);
+    let engine = machine.start();
+    save(&engine, "ckpt", b"old", true);
+    save(&engine, "ckpt.tmp", b"new", true);
+    rename(&engine, "ckpt.tmp", "ckpt");
+    save(&engine, "ckpt.tmp", b"next", false);
+    let engine = cut_after(&mut machine, engine, &[]);
+    assert_eq!(load(&engine, "ckpt").unwrap(), b"old");
+    assert_eq!(load(&engine, "ckpt.tmp").unwrap(), b"next");
+    assert_eq!(load(&engine, "ckpt.tmp.power-cut-1").unwrap(), b"new");
+}
+
+#[test]
+fn a_synced_file_outlives_a_replacement_that_is_taken_back_when_its_directory_is_gone() {
+    let mut machine = Machine::new(0);
+    let engine = machine.start();
+    save(&engine, "best", b"old", true);
+    let dir = engine.ns.mkdir(ROOT, b"run", 0o755, ME).unwrap().ino;
+    save(&engine, "last", b"new", true);
+    let (last, inside) = (Place { parent: ROOT, name: b"last" }, Place { parent: dir, name: b"last" });
+    engine.rename(last, inside, Over::Replace).unwrap();
+    engine.rename(inside, Place { parent: ROOT, name: b"best" }, Over::Replace).unwrap();
+    engine.ns.rmdir(ROOT, b"run").unwrap();
+    let engine = cut_after(&mut machine, engine, &[]);
+    assert_eq!(load(&engine, "best").unwrap(), b"old");
+    assert_eq!(load(&engine, "last.power-cut-1").unwrap(), b"new");
+}
+
+#[test]
+fn a_replaced_file_is_there_for_taking_back_though_its_other_name_was_removed() {
+    let mut machine = Machine::new(0);
+    let engine = machine.start();
+    let old = save(&engine, "ckpt", b"old", true);
+    engine.ns.link(old, ROOT, b"bak").unwrap();
+    let new = save(&engine, "ckpt.tmp", b"new", false);
+    rename(&engine, "ckpt.tmp", "ckpt");
+    engine.unlink(ROOT, b"bak").unwrap();
+    let engine = cut_after(&mut machine, engine, &[new]);
+    assert_eq!(load(&engine, "ckpt").unwrap(), b"old");
+    assert!(engine.ns.orphans().unwrap().is_empty());
+}
+
+#[test]
+fn a_replaced_file_with_another_name_leaves_nothing_behind_once_that_is_removed() {
+    let machine = Machine::new(0);
+    let engine = machine.start();
+    let old = save(&engine, "ckpt", b"old", true);
+    engine.ns.link(old, ROOT, b"bak").unwrap();
+    save(&engine, "ckpt.tmp", b"new", false);
+    rename(&engine, "ckpt.tmp", "ckpt");
+    engine.unlink(ROOT, b"bak").unwrap();
+    engine.sync_names().unwrap();
+    assert!(engine.ns.orphans().unwrap().is_empty());
+    assert!(engine.ns.find(old).unwrap().is_none());
+}
+
+#[test]
+fn what_replaced_something_is_taken_back_with_a_name_that_it_got_since() {
+    let mut machine = Machine::new(0);
+    let engine = machine.start();
+    save(&engine, "ckpt", b"old", true);
+    let new = save(&engine, "ckpt.tmp", b"new", false);
+    rename(&engine, "ckpt.tmp", "ckpt");
+    engine.ns.link(new, ROOT, b"keep").unwrap();
+    engine.unlink(ROOT, b"ckpt").unwrap();
+    let engine = cut_after(&mut machine, engine, &[new]);
+    assert_eq!(load(&engine, "ckpt").unwrap(), b"old");
+    assert_eq!(load(&engine, "keep"), None);
+    assert_eq!(engine.ns.lookup(ROOT, b"ckpt.tmp").unwrap().nlink, 1);
+}
+
+#[test]
+fn what_replaced_something_is_durable_before_it_changes_places_with_another() {
+    for (over, kind) in [(Over::Exchange, "file"), (Over::Replace, "link")] {
+        let mut machine = Machine::new(0);
+        let engine = machine.start();
+        save(&engine, "a", b"old a", true);
+        match kind {
+            "file" => drop(save(&engine, "b", b"b", true)),
+            _ => drop(engine.ns.symlink(ROOT, b"b", b"a", ME).unwrap()),
+        }
+        let new = save(&engine, "tmp", b"new", false);
+        rename(&engine, "tmp", "a");
+        assert!(engine.hot.is_new(engine.ns.inode(new).unwrap().content().unwrap().hot().unwrap()));
+        let place = |name| Place { parent: ROOT, name };
+        engine.rename(place(b"a"), place(b"b"), over).unwrap();
+        // What could be lost of it is not to be lost any more.
+        let hot = engine.ns.inode(new).unwrap().content().unwrap().hot().unwrap();
+        assert!(!engine.hot.is_new(hot), "{kind}");
+        let engine = cut_after(&mut machine, engine, &[]);
+        assert_eq!(load(&engine, "b").unwrap(), b"new", "{kind}");
+    }
+}
+
+#[test]
+fn the_mark_of_a_small_file_whose_bytes_a_power_cut_took_is_no_damage() {
+    let mut machine = Machine::new(0);
+    let engine = machine.start();
+    let ino = save(&engine, "log", b"first\n", true);
+    // What is on the disk is the first line; what came to rest, and was marked, had one more.
+    let hot = engine.ns.inode(ino).unwrap().content().unwrap().hot().unwrap();
+    let ctime = engine.hot.attr(hot).unwrap().ctime;
+    let hash = crate::content::hash::chunk_id(b"first\nsecond\n");
+    engine.ns.settle_small(ino, hot, &crate::catalog::records::HotMark { ctime, hash }).unwrap();
+    engine.sync_names().unwrap();
+    // At any other time it is.
+    drop(engine);
+    let engine = machine.start();
+    assert_eq!(engine.open(ino, libc::O_RDONLY, ME).unwrap_err().errno(), libc::EIO);
+    let engine = machine.cut(engine, &[]);
+    assert_eq!(load(&engine, "log").unwrap(), b"first\n");
+    // Nor is it after the next kill.
+    drop(engine);
+    assert_eq!(load(&machine.start(), "log").unwrap(), b"first\n");
+}

@@ -107,7 +107,10 @@ impl Engine {
             self.hot.sync_everything()?;
         }
         if rebooted {
-            self.ns.undo(pending)?;
+            self.ns.undo(pending, &|inode| match inode.content() {
+                Some(Content::Hot(id)) => Ok(self.hot.attr(*id)?.size == 0),
+                _ => Ok(false),
+            })?;
             fault::reached(Point::RecoverTakenBack);
             if let Some((last, _)) = pending.last() {
                 self.ns.meta().barrier(*last)?;
@@ -140,6 +143,9 @@ impl Engine {
         }
         if rebooted {
             self.hot_at_cut.lock().extend(named.values());
+            // A mark may have become durable before the bytes that it is of.
+            let small = self.ns.hot_files(HotState::Small)?;
+            self.ns.unmark(&small.into_iter().map(|(id, _)| id).collect::<Vec<_>>())?;
         }
         for (id, ino) in named.into_iter().filter(|(id, _)| !present.contains(id)) {
             if rebooted {

@@ -1,6 +1,8 @@
 //! Hard links.
 
 use super::change::Change;
+use super::rename::Place;
+use super::undo::{NOTHING, Replacement};
 use super::{Namespace, check_name};
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
@@ -36,10 +38,17 @@ impl Namespace {
         let now = Time::now();
         inode.nlink += 1;
         inode.ctime = now;
-        inode.home.get_or_insert_with(|| Home { parent, name: name.to_vec() });
+        let home = inode.home.get_or_insert_with(|| Home { parent, name: name.to_vec() });
+        let unproved = naming.is_unproved(ino);
+        if unproved {
+            // Named once more before its barrier: taking back the rename needs taking back this name.
+            let from = Place { parent: home.parent, name: &home.name };
+            change.note(Replacement { from, to: Place { parent, name }, old: NOTHING, new: ino }.encode());
+        }
         change.enter(parent, name, &inode, true, now)?;
         change.put(inode.clone());
-        change.commit(&mut naming)?;
+        let seq = change.commit(&mut naming)?;
+        naming.unproved.extend(unproved.then_some((seq, ino)));
         Ok(inode)
     }
 

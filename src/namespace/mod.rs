@@ -75,6 +75,18 @@ struct Naming {
     notes: notes::Notes,
 }
 
+impl Naming {
+    /// Whether a rename that may yet be taken back has replaced inode `ino`.
+    fn is_replaced(&self, ino: Ino) -> bool {
+        self.replaced.iter().any(|(_, replaced)| *replaced == ino)
+    }
+
+    /// Whether a rename that may yet be taken back has put inode `ino` over another.
+    fn is_unproved(&self, ino: Ino) -> bool {
+        self.unproved.iter().any(|(_, unproved)| *unproved == ino)
+    }
+}
+
 /// Numbers that are never used twice: `next..limit` are reserved in the journal.
 #[derive(Debug, Default)]
 struct Counter {

@@ -46,8 +46,7 @@ impl Namespace {
     pub fn reap(&self, ino: Ino, is_open: impl FnOnce(Ino) -> bool) -> Result<Option<(HotId, u64)>> {
         let mut naming = self.naming();
         let Some(inode) = self.find(ino)? else { return Ok(None) };
-        let waiting = naming.replaced.iter().any(|(_, replaced)| *replaced == ino);
-        if inode.nlink > 0 || waiting || is_open(ino) {
+        if inode.nlink > 0 || naming.is_replaced(ino) || is_open(ino) {
             return Ok(None);
         }
         let mut change = Change::new(self);

@@ -5,7 +5,7 @@
 
 use super::change::Change;
 use super::remove::Removed;
-use super::{Namespace, check_name};
+use super::{Namespace, Naming, check_name};
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, Ino};
@@ -45,7 +45,7 @@ impl Namespace {
             return Ok((change.inode(ino)?, None));
         }
         let mut old = match target {
-            Some(target) => Some(self.displaced(&mut change, target.ino, parent, name, is_open)?),
+            Some(target) => Some(self.displaced(&mut change, &naming, target.ino, parent, name, is_open)?),
             None => None,
         };
         let inode = match placed {
@@ -83,6 +83,7 @@ impl Namespace {
     fn displaced(
         &self,
         change: &mut Change<'_>,
+        naming: &Naming,
         ino: Ino,
         parent: Ino,
         name: &[u8],
@@ -95,7 +96,7 @@ impl Namespace {
         inode.nlink = inode.nlink.saturating_sub(1);
         inode.ctime = Time::now();
         self.lose_name(&mut inode, parent, name)?;
-        let dropped = self.nameless(change, &inode, is_open)?;
+        let dropped = self.nameless(change, naming, &inode, is_open)?;
         Ok(Removed { inode, dropped: dropped.map(|hot| (hot, 0)) })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::change::Change;
 use super::readdir::parse;
-use super::{Namespace, check_name, damaged_key};
+use super::{Namespace, Naming, check_name, damaged_key};
 use crate::base::clock::Time;
 use crate::base::{Error, Result};
 use crate::catalog::keys::{self, HotId, Ino};
@@ -38,22 +38,23 @@ impl Namespace {
         inode.nlink = inode.nlink.saturating_sub(1);
         inode.ctime = now;
         self.lose_name(&mut inode, parent, name)?;
-        let hot = self.nameless(&mut change, &inode, is_open)?;
+        let hot = self.nameless(&mut change, &naming, &inode, is_open)?;
         let seq = change.commit(&mut naming)?;
         Ok(Removed { inode, dropped: hot.map(|hot| (hot, seq)) })
     }
 
-    /// What becomes of `inode`, which has lost a name: of one that has no other it stays as an orphan while it is open, or is
-    /// erased and remembered. Returns the hot file that nothing names any more.
+    /// What becomes of `inode`, which has lost a name: of one that has no other it stays as an orphan while it is open or a
+    /// rename that replaced it may be taken back, or is erased and remembered. Returns the hot file that nothing names any more.
     pub(super) fn nameless(
         &self,
         change: &mut Change<'_>,
+        naming: &Naming,
         inode: &Inode,
         is_open: impl FnOnce(Ino) -> bool,
     ) -> Result<Option<HotId>> {
         if inode.nlink > 0 {
             change.put(inode.clone());
-        } else if is_open(inode.ino) {
+        } else if naming.is_replaced(inode.ino) || is_open(inode.ino) {
             change.put(inode.clone());
             change.op(keys::orphan(inode.ino), Some(Vec::new()));
         } else {

@@ -69,8 +69,7 @@ impl Namespace {
                 let replaced = target.map(|target| self.displace(&mut change, from, to, source, target));
                 let replaced = replaced.transpose()?.flatten();
                 move_entry(&mut change, from, to, source.ino, target.is_none())?;
-                let unproved = naming.unproved.iter().any(|(_, ino)| *ino == source.ino);
-                if unproved && target.is_none() {
+                if naming.is_unproved(source.ino) && target.is_none() {
                     // Moved on before its barrier: taking back the first rename needs taking back this one.
                     change.note(Replacement { from, to, old: NOTHING, new: source.ino }.encode());
                 }
@@ -83,7 +82,20 @@ impl Namespace {
         Ok(())
     }
 
-    /// Takes the name `to` from what has it. Returns an inode that has to be reaped after the barrier.
+    /// Whether names have to be synced before this rename: it moves what an earlier one may yet have to take back, in a way
+    /// that cannot be taken back with it.
+    pub fn needs_barrier(&self, from: Place<'_>, to: Place<'_>, over: Over) -> Result<bool> {
+        let naming = self.naming();
+        let (source, target) = (self.entry(from.parent, from.name)?, self.entry(to.parent, to.name)?);
+        let is_unproved =
+            |entry: &Option<Dentry>| entry.as_ref().is_some_and(|entry| naming.is_unproved(entry.ino));
+        Ok(match over {
+            Over::Exchange => is_unproved(&source) || is_unproved(&target),
+            _ => is_unproved(&source) && target.is_some_and(|target| target.kind != libc::S_IFREG),
+        })
+    }
+
+    /// Takes the name `to` from what has it. Returns an inode that has to stay until the barrier.
     fn displace(
         &self,
         change: &mut Change<'_>,
@@ -109,7 +121,9 @@ impl Namespace {
         old.ctime = now;
         self.lose_name(&mut old, to.parent, to.name)?;
         let unnamed = old.nlink == 0;
-        if source.kind == libc::S_IFREG && old.kind() == libc::S_IFREG {
+        // What is sealed is durable.
+        let is_hot = change.inode(source.ino)?.content().is_some_and(|content| content.sealed().is_none());
+        if is_hot && old.kind() == libc::S_IFREG {
             change.note(Replacement { from, to, old: old.ino, new: source.ino }.encode());
         }
         if unnamed {
@@ -117,7 +131,8 @@ impl Namespace {
         }
         let ino = old.ino;
         change.put(old);
-        Ok(unnamed.then_some(ino))
+        // One that has other names yet must not be erased with the last of them before the barrier.
+        Ok((unnamed || change.is_tentative()).then_some(ino))
     }
 
     /// `EINVAL` when `dir` is `place` or above it.

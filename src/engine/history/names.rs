@@ -27,6 +27,9 @@ impl Engine {
             }
         }
         self.before_next_save(to.parent, to.name)?;
+        if self.ns.needs_barrier(from, to, over)? {
+            self.sync_names()?;
+        }
         self.ns.rename(from, to, over)?;
         // It is done: what history makes of it cannot fail it any more.
         if let Some((id, path)) = dying {
