@@ -1,7 +1,17 @@
 //! Time, from one place.
 //!
-//! The coarse clock is the one that the kernel stamps files with: a time taken here and one that a
-//! write left on a hot file can be compared.
+//! Invariant: a time taken here and one that a write left on a hot file, before it or after, are in order. No clock gives
+//! that: since Linux 6.13 a file whose times were looked at is stamped finer than the coarse clock at its next change, and
+//! what is stamped after that, anywhere, is not older. Only a file of the kernel's own takes part in it.
+
+use std::os::fd::OwnedFd;
+use std::sync::LazyLock;
+
+use rustix::fs::{MemfdFlags, Timespec, Timestamps, UTIME_NOW};
+
+/// The file that is stamped to learn the time.
+static STAMPED: LazyLock<Option<OwnedFd>> =
+    LazyLock::new(|| rustix::fs::memfd_create("ckptfs-time", MemfdFlags::CLOEXEC).ok());
 
 /// A point in time as the filesystem stores it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,10 +23,21 @@ pub struct Time {
 }
 
 impl Time {
-    /// Now, by the clock that the kernel stamps files with.
+    /// Now, as the kernel would stamp a file.
     pub fn now() -> Self {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-        Time { secs: now.tv_sec, nanos: u32::try_from(now.tv_nsec).unwrap_or(0) }
+        STAMPED.as_ref().and_then(Self::stamp).unwrap_or_else(|| {
+            // Right before Linux 6.13.
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+            Time { secs: now.tv_sec, nanos: u32::try_from(now.tv_nsec).unwrap_or(0) }
+        })
+    }
+
+    /// Stamps `file` and looks at it. Where another thread stamps it in between, the time is a little later.
+    fn stamp(file: &OwnedFd) -> Option<Self> {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        rustix::fs::futimens(file, &Timestamps { last_access: now, last_modification: now }).ok()?;
+        let stat = rustix::fs::fstat(file).ok()?;
+        Some(Time { secs: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).ok()? })
     }
 }
 
@@ -30,6 +51,21 @@ pub fn rfc3339(time: Time) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_and_those_of_files_are_in_order() {
+        use std::os::unix::fs::MetadataExt;
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let write = || {
+            std::fs::write(&path, b"x").unwrap();
+            let meta = std::fs::metadata(&path).unwrap();
+            Time { secs: meta.mtime(), nanos: u32::try_from(meta.mtime_nsec()).unwrap() }
+        };
+        for _ in 0..500 {
+            let (before, now, after) = (write(), Time::now(), write());
+            assert!(before <= now && now <= after, "{before:?} {now:?} {after:?}");
+        }
+    }
 
     #[test]
     fn times_are_rfc_3339() {

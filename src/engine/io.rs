@@ -64,6 +64,9 @@ impl Engine {
         if !handle.writable {
             return Err(Error::Errno(libc::EBADF));
         }
+        if let Some(own) = &handle.own {
+            return Ok(own.clone());
+        }
         match handle.live.way() {
             Some(Way::Daemon(Source::Hot(hot))) if hot.writable => Ok(hot),
             Some(way) => {

@@ -93,6 +93,8 @@ pub struct Handle {
     pub writable: bool,
     /// Whether each write is made durable before it is answered (O_DSYNC, O_SYNC).
     pub data_sync: bool,
+    /// A hot file of its own to write to, where the inode's is the kernel's to write.
+    pub own: Option<Arc<live::HotFile>>,
 }
 
 /// All open handles, by number.

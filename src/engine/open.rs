@@ -29,6 +29,8 @@ use crate::seal::stored;
 pub enum How {
     /// The kernel works on this hot file by itself.
     Passthrough(Arc<HotFile>),
+    /// The same for mappings of it; reads and writes come to the daemon.
+    Mapped(Arc<HotFile>),
     /// Requests come to the daemon.
     Daemon {
         /// Without the kernel's page cache: faster for a writer that streams.
@@ -180,16 +182,20 @@ impl Engine {
     ) -> Result<Opened> {
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
         let way = self.way(live, &mut state, content, writable, passthrough)?;
+        let how = self.how(live.ino, &way, content, flags);
+        let own = match &how {
+            How::Mapped(hot) => Some(Arc::new(open_hot(&self.hot, hot.id, true)?)),
+            _ => None,
+        };
         state.handles += 1;
         state.writers += usize::from(writable);
-        let how = self.how(live.ino, &way, content, flags);
-        if matches!(how, How::Passthrough(_)) && !self.passthrough_fits(flags) {
+        if matches!(how, How::Passthrough(_) | How::Mapped(_)) && !self.passthrough_fits(flags) {
             // It joins those who have the file open already; whether it keeps a mapping will never be known.
             self.unprovable.lock().insert(live.ino);
         }
         drop(state);
-        let fh =
-            self.handles.add(Handle { live: live.clone(), writable, data_sync: flags & libc::O_DSYNC != 0 });
+        let data_sync = flags & libc::O_DSYNC != 0;
+        let fh = self.handles.add(Handle { live: live.clone(), writable, data_sync, own });
         self.cache.touch(live.ino);
         Ok(Opened { fh, how })
     }
@@ -239,6 +245,14 @@ impl Engine {
 
     fn how(&self, ino: Ino, way: &Way, content: &Content, flags: i32) -> How {
         match way {
+            // The kernel opens the hot file with the flags of now, and what fcntl(F_SETFL) takes back of them it takes from its
+            // own file only: bytes would go on being appended, and a tail that is not aligned be refused.
+            Way::Passthrough(hot)
+                if flags & libc::O_ACCMODE != libc::O_RDONLY
+                    && flags & (libc::O_APPEND | libc::O_DIRECT) != 0 =>
+            {
+                How::Mapped(hot.clone())
+            }
             Way::Passthrough(hot) => How::Passthrough(hot.clone()),
             Way::Daemon(Source::Hot(_)) => {
                 self.kept.forget(ino);
@@ -343,7 +357,8 @@ impl Engine {
             before = inode.content().and_then(Content::hot).filter(|old| *old != id);
             inode.body = Body::File(Content::Hot(id));
             if changed {
-                (inode.mtime, inode.ctime) = (Time::now(), Time::now());
+                inode.mtime = Time::now();
+                inode.ctime = inode.mtime;
             }
             Ok(())
         })?;

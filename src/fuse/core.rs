@@ -116,6 +116,11 @@ pub(super) fn open_flags(direct: bool, keep_cache: bool) -> FopenFlags {
     flags
 }
 
+/// With passthrough the flag means that reads and writes come to the daemon all the same.
+fn passthrough_flags(how: &How) -> FopenFlags {
+    open_flags(matches!(how, How::Mapped(_)), false)
+}
+
 impl Core {
     pub(super) fn answer_open(&self, ino: u64, flags: i32, who: Caller, pid: u32, reply: ReplyOpen) {
         let opened = match self.engine.open(ino, flags, who) {
@@ -129,10 +134,14 @@ impl Core {
             How::Daemon { direct, keep_cache } => {
                 reply.opened(FileHandle(opened.fh), open_flags(*direct, *keep_cache));
             }
-            How::Passthrough(hot) => match self.backings.open(ino, || reply.open_backing(&hot.file)) {
-                Ok(id) => reply.opened_passthrough(FileHandle(opened.fh), FopenFlags::empty(), &id),
-                Err(error) => reply.error(self.unbacked(opened.fh, &error)),
-            },
+            How::Passthrough(hot) | How::Mapped(hot) => {
+                match self.backings.open(ino, || reply.open_backing(&hot.file)) {
+                    Ok(id) => {
+                        reply.opened_passthrough(FileHandle(opened.fh), passthrough_flags(&opened.how), &id)
+                    }
+                    Err(error) => reply.error(self.unbacked(opened.fh, &error)),
+                }
+            }
         }
     }
 
@@ -167,10 +176,11 @@ impl Core {
             How::Daemon { direct, keep_cache } => {
                 reply.created(&ttl, &file, NO_GENERATION, fh, open_flags(*direct, *keep_cache));
             }
-            How::Passthrough(hot) => {
+            How::Passthrough(hot) | How::Mapped(hot) => {
                 match self.backings.open(attr.inode.ino, || reply.open_backing(&hot.file)) {
                     Ok(id) => {
-                        reply.created_passthrough(&ttl, &file, NO_GENERATION, fh, FopenFlags::empty(), &id)
+                        let flags = passthrough_flags(&opened.how);
+                        reply.created_passthrough(&ttl, &file, NO_GENERATION, fh, flags, &id);
                     }
                     Err(error) => {
                         let answer = self.unbacked(opened.fh, &error);

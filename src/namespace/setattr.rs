@@ -32,10 +32,6 @@ impl Namespace {
         let mut naming = self.naming();
         let mut change = Change::new(self);
         let mut inode = change.inode(ino)?;
-        if self.find(ino)?.is_none() {
-            // Removed and only remembered: nothing to record.
-            return Ok(inode);
-        }
         if let Some(mode) = set.mode {
             inode.mode = inode.kind() | (mode & 0o7777);
         }
@@ -48,6 +44,11 @@ impl Namespace {
             self.kill_privileges(&mut change, &mut inode)?;
         }
         inode.ctime = Time::now();
+        if self.find(ino)?.is_none() {
+            // Removed, and remembered for those who have it open: nothing to record.
+            self.ghosts.add(inode.clone());
+            return Ok(inode);
+        }
         change.put(inode.clone());
         change.commit(&mut naming)?;
         Ok(inode)

@@ -26,8 +26,12 @@ fn check(name: &[u8]) -> Result<()> {
     if name.len() > NAME_MAX_BYTES {
         return Err(Error::Errno(libc::ERANGE));
     }
-    let known = [&b"user."[..], b"trusted.", b"security."].iter().any(|prefix| name.starts_with(prefix));
-    if known { Ok(()) } else { Err(Error::Errno(libc::EOPNOTSUPP)) }
+    let prefixes = [&b"user."[..], b"trusted.", b"security."];
+    match prefixes.iter().find_map(|prefix| name.strip_prefix(*prefix)) {
+        Some(b"") => Err(Error::Errno(libc::EINVAL)),
+        Some(_) => Ok(()),
+        None => Err(Error::Errno(libc::EOPNOTSUPP)),
+    }
 }
 
 impl Namespace {

@@ -13,7 +13,10 @@ type Times = [(i64, i64); 3];
 
 /// atime, mtime, ctime.
 fn times(path: &Path) -> Times {
-    let meta = fs::symlink_metadata(path).unwrap();
+    times_in(&fs::symlink_metadata(path).unwrap())
+}
+
+fn times_in(meta: &fs::Metadata) -> Times {
     [(meta.atime(), meta.atime_nsec()), (meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec())]
 }
 
@@ -105,5 +108,39 @@ fn stores_through_a_mapping_move_mtime() {
         eventually("the store is seen in mtime", || {
             times(&path)[1] > before[1] && times(&path)[2] > before[2]
         });
+    });
+}
+
+#[test]
+fn what_is_made_or_changed_later_is_not_older() {
+    both(|mount| {
+        let (written, made) = (mount.path("written"), mount.path("made"));
+        let dir = mount.path("dir");
+        fs::create_dir(&dir).unwrap();
+        for round in 0..50 {
+            // Looked at in between, so that the next write is stamped finer than clocks tell.
+            fs::write(&written, b"1").unwrap();
+            times(&written);
+            fs::write(&written, b"2").unwrap();
+            let before = times(&written)[1];
+            fs::create_dir(&made).unwrap();
+            assert!(times(&made)[1] >= before, "round {round}: a new directory");
+            fs::remove_dir(&made).unwrap();
+            std::os::unix::fs::symlink("written", &made).unwrap();
+            assert!(times(&made)[1] >= before, "round {round}: a new link");
+            fs::remove_file(&made).unwrap();
+            let listed = times(&dir)[1];
+            fs::create_dir(dir.join("sub")).unwrap();
+            assert!(times(&dir)[1] > listed, "round {round}: a directory that has a new entry");
+            fs::remove_dir(dir.join("sub")).unwrap();
+            let changed = times(&written)[2];
+            fs::set_permissions(&written, fs::Permissions::from_mode(0o600 + (round % 2) * 0o40)).unwrap();
+            assert!(times(&written)[2] >= changed, "round {round}: a file whose mode was changed");
+            let new = mount.path("new");
+            let created = times_in(&fs::File::create_new(&new).unwrap().metadata().unwrap());
+            set(&new, (0, UTIME_NOW), (0, UTIME_NOW));
+            assert!(times(&new)[1] >= created[1], "round {round}: touch");
+            fs::remove_file(&new).unwrap();
+        }
     });
 }

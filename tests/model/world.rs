@@ -104,7 +104,7 @@ impl World {
                 let path = format!("/proc/self/fd/{}", hot.file.as_raw_fd());
                 Some(File::options().read(true).write(writable).open(path).unwrap())
             }
-            How::Daemon { .. } => None,
+            How::Mapped(_) | How::Daemon { .. } => None,
         };
         self.open.push(Open { ino, fh: Some(opened.fh), writable, direct });
     }
