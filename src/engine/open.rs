@@ -246,10 +246,9 @@ impl Engine {
     fn how(&self, ino: Ino, way: &Way, content: &Content, flags: i32) -> How {
         match way {
             // The kernel opens the hot file with the flags of now, and what fcntl(F_SETFL) takes back of them it takes from its
-            // own file only: bytes would go on being appended, and a tail that is not aligned be refused.
+            // own file only: as dd writes its last block, a tail that is not aligned would be refused.
             Way::Passthrough(hot)
-                if flags & libc::O_ACCMODE != libc::O_RDONLY
-                    && flags & (libc::O_APPEND | libc::O_DIRECT) != 0 =>
+                if flags & libc::O_ACCMODE != libc::O_RDONLY && flags & libc::O_DIRECT != 0 =>
             {
                 How::Mapped(hot.clone())
             }
