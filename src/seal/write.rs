@@ -58,7 +58,7 @@ pub fn seal_file(
         Some(plan) => plan,
         None => by_sample(file, path, size)?,
     };
-    advise(file, path, 0, size, Advice::Sequential);
+    advise(file, path, size);
     let manifest = Manifest::new(Level::Content);
     let sealer = Sealer { file, path, size, batch, go_on, plan, manifest, new_bytes: 0 };
     let Some((manifest, new_bytes)) = sealer.run()? else { return Ok(None) };
@@ -121,7 +121,6 @@ impl Sealer<'_> {
             self.piece(piece)?;
             at += piece.len() as u64;
         }
-        advise(self.file, self.path, 0, self.size, Advice::DontNeed);
         Ok((self.go_on)().then_some((self.manifest, self.new_bytes)))
     }
 
@@ -161,7 +160,6 @@ impl Window<'_> {
         if self.filled - used >= len {
             return Ok(self.bytes.get(used..self.filled).unwrap_or_default());
         }
-        advise(self.file, self.path, self.at, used as u64, Advice::DontNeed);
         let kept = self.filled - used;
         self.bytes.copy_within(used..self.filled, 0);
         let ahead = usize::try_from(end.saturating_sub(at)).unwrap_or(WINDOW);
@@ -192,10 +190,13 @@ fn next_data(file: &File, path: &Path, at: u64, size: u64) -> Result<Option<Rang
     Ok((start < size && start < end).then_some(start..end.min(size)))
 }
 
-/// Tells the kernel how the page cache is used; it is free not to listen.
-fn advise(file: &File, path: &Path, offset: u64, len: u64, advice: Advice) {
-    let Some(len) = std::num::NonZeroU64::new(len) else { return };
-    if let Err(error) = rustix::fs::fadvise(file, offset, Some(len), advice) {
-        tracing::debug!("fadvise on {}: {error}", path.display());
+/// Tells the kernel that the file is read once, from front to end: its pages stay as old as they were. They are not dropped:
+/// that would write those of a save to the disk that are not there yet, of a file that is about to go or to be replaced.
+fn advise(file: &File, path: &Path, size: u64) {
+    let Some(len) = std::num::NonZeroU64::new(size) else { return };
+    for advice in [Advice::Sequential, Advice::NoReuse] {
+        if let Err(error) = rustix::fs::fadvise(file, 0, Some(len), advice) {
+            tracing::debug!("fadvise on {}: {error}", path.display());
+        }
     }
 }
