@@ -192,7 +192,10 @@ fn differs(found: &BTreeMap<String, Found>, tree: &Tree, oracle: &Oracle) -> Opt
 fn allowed_names(found: &BTreeMap<String, Found>, oracle: &Oracle) {
     let wanted = oracle.states.iter().flat_map(|tree| tree.keys());
     let paths: BTreeSet<&String> = found.keys().chain(wanted).collect();
-    for path in paths {
+    // What had replaced a file, and whose own name was used again: it may have been synced, so it is kept beside that.
+    let is_rescued =
+        |path: &&String| path.rsplit_once(".power-cut-").is_some_and(|(_, n)| n.parse::<u32>().is_ok());
+    for path in paths.into_iter().filter(|path| !is_rescued(path)) {
         let nodes: Vec<Option<&Node>> = oracle.states.iter().map(|tree| tree.get(path)).collect();
         let fits = match found.get(path) {
             Some(found) => nodes.iter().flatten().any(|node| is(found, node, oracle, false)),
