@@ -8,12 +8,12 @@ What was shown as a version is there, with the same bytes; what is shown as comp
 was brought back beside the run is there, whole, once that was answered; before, it is whole or not there.
 """
 
-import re
 import dataclasses
 import hashlib
 import json
 import os
 import pathlib
+import re
 
 from crash_model import walk
 from powercut_log import SECTOR
@@ -110,7 +110,9 @@ class Rules:
             if name in (PATCH, APPEND):
                 found += wrong_pieces(name, got, *self.pieces(name, cut))
                 continue
-            allowed = self.temporary(name, cut) if name.endswith(".tmp") else []
+            # A replacement that is taken back is kept so when its temporary name was used again.
+            plain = re.sub(r"\.power-cut-\d+$", "", name)
+            allowed = self.temporary(plain, cut) if plain.endswith(".tmp") else []
             if name in self.names:
                 allowed = self.allowed(name, cut)
             if not any(state.fits(got) for state in allowed):
@@ -215,9 +217,7 @@ class BesideRules:
                 found.append(f"{name}: not what was brought back there")
             elif answered and name not in there:
                 found.append(f"{name}: was brought back, is gone")
-        # What had replaced a file, and whose own name was used again, is kept beside that: it may have been synced.
-        made = {name for name in there if re.sub(r"\.power-cut-\d+$", "", name) in self.made}
-        return found + [f"{name}: was never made" for name in sorted(there - made)]
+        return found + [f"{name}: was never made" for name in sorted(there - self.made.keys())]
 
 
 def is_good(run: pathlib.Path, number: str) -> bool:
