@@ -86,6 +86,9 @@ impl Namespace {
     /// that cannot be taken back with it.
     pub fn needs_barrier(&self, from: Place<'_>, to: Place<'_>, over: Over) -> Result<bool> {
         let naming = self.naming();
+        if naming.unproved.is_empty() {
+            return Ok(false);
+        }
         let (source, target) = (self.entry(from.parent, from.name)?, self.entry(to.parent, to.name)?);
         let is_unproved =
             |entry: &Option<Dentry>| entry.as_ref().is_some_and(|entry| naming.is_unproved(entry.ino));
